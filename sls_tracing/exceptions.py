@@ -1,0 +1,25 @@
+"""What this library raises, and when.
+
+    TracingError
+    ├── ConfigurationError (ValueError)   a setting is wrong: raised at start, the message names the remedy
+    └── SenderError                       a sender could not deliver; the reporter counts and logs it
+
+At run time nothing of ours reaches the application: see ``guard.py``. ``Tracer.inject`` and ``Tracer.extract`` raise
+OpenTracing's own exceptions and no others.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigurationError", "SenderError", "TracingError"]
+
+
+class TracingError(Exception):
+    """Base of everything that this library raises on its own account."""
+
+
+class ConfigurationError(TracingError, ValueError):
+    """A setting is wrong. The message says which one, what was found and what would be right."""
+
+
+class SenderError(TracingError):
+    """Spans could not be delivered."""

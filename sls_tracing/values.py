@@ -1,0 +1,90 @@
+"""Tag and log values as they can be stored: text, bool, int, float, bytes.
+
+Anything else becomes text **when it is set**, in the application's thread: the object may be bound to that thread (a Flask
+proxy, a database row) or change later, and a background thread must never run an application's ``__str__``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sls_tracing.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sls_tracing.model import TagValue
+
+__all__ = ["PLAIN_TYPES", "error_fields", "to_fields", "to_tags", "to_value"]
+
+PLAIN_TYPES = frozenset((str, bool, int, float, bytes))
+"""Exact types that need no conversion: ``type(value) in PLAIN_TYPES`` is the hot path's test."""
+
+_BASES = (str, int, float, bytes)
+_guard = Guard("values")
+
+
+def to_value(value: object) -> TagValue:
+    """Return ``value`` as one of the plain types. Never raises: what cannot be shown is named by its type."""
+    if type(value) in PLAIN_TYPES:
+        return value  # type: ignore[return-value]
+    return _guard.call(f"<unprintable {type(value).__name__}>", _convert, value)
+
+
+def _convert(value: object) -> TagValue:
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    for base in _BASES:  # subclasses: enum.IntEnum, markupsafe.Markup, numpy.float64, …
+        if isinstance(value, base):
+            return base.__str__(value) if base is str else base(value)  # type: ignore[call-overload,no-any-return]
+    if isinstance(value, type):
+        return _type_name(value)
+    if isinstance(value, TracebackType):
+        return "".join(traceback.format_tb(value))
+    text = str(value)
+    return text if type(text) is str else str.__str__(text)
+
+
+def to_tags(tags: Mapping[Any, Any]) -> dict[str, TagValue]:
+    """Return a new dict with keys as text and values as plain types; the caller's dict stays his."""
+    return {
+        key if type(key) is str else str(to_value(key)): value if type(value) in PLAIN_TYPES else to_value(value)
+        for key, value in tags.items()
+    }
+
+
+def to_fields(key_values: Mapping[Any, Any]) -> dict[str, TagValue]:
+    """Like :func:`to_tags`, for a log: an exception under ``error.object`` also yields a readable stack.
+
+    OpenTracing's helper passes the traceback object itself as ``stack`` and the class as ``error.kind``; both become text here, the
+    stack with its chain of causes and in full.
+    """
+    error = key_values.get("error.object")
+    fields = to_tags(key_values)
+    if isinstance(error, BaseException) and isinstance(key_values.get("stack"), (TracebackType, type(None))):
+        fields["stack"] = _stack_text(error)
+    return fields
+
+
+def error_fields(error: BaseException) -> dict[str, TagValue]:
+    """Return OpenTracing's standard log fields for an exception: event, message, error.kind, error.object, stack."""
+    text = to_value(error)
+    return {
+        "event": "error",
+        "message": text,
+        "error.kind": _type_name(type(error)),
+        "error.object": text,
+        "stack": _stack_text(error),
+    }
+
+
+def _type_name(kind: type) -> str:
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+
+
+def _stack_text(error: BaseException) -> str:
+    """Return the traceback with its chain of causes. ``traceback`` itself copes with a ``__str__`` that raises."""
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
