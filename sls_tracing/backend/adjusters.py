@@ -1,0 +1,89 @@
+"""What Jaeger does to a trace before it shows it; ``raw=true`` asks for the trace without it.
+
+The adjusters work on the rendered trace (:mod:`~sls_tracing.backend.trace_json`) and run in the order of
+jaegertracing/jaeger v1.65.0, cmd/query/app/querysvc/adjusters.go. Clock skew is left as it is: Jaeger's own default since
+v1.20, because the correction hid more than it helped (jaeger#1459, #2513).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sls_tracing.backend.trace_json import JSONObject
+
+__all__ = ["adjust"]
+
+
+def adjust(trace: JSONObject) -> JSONObject:
+    """Adjust the trace in place and return it."""
+    _sort_tags_and_log_fields(trace)
+    _drop_duplicates(trace)
+    _warn_about_parents(trace)
+    _put_parent_first(trace)
+    return trace
+
+
+def _sort_tags_and_log_fields(trace: JSONObject) -> None:
+    """By key; in a log a textual ``event`` comes first, since the UI shows a log by its first field."""
+    for process in trace["processes"].values():
+        process["tags"].sort(key=_tag_key)
+    for span in trace["spans"]:
+        span["tags"].sort(key=_tag_key)
+        for log in span["logs"]:
+            log["fields"].sort(key=_field_key)
+
+
+def _tag_key(tag: JSONObject) -> str:
+    return str(tag["key"])
+
+
+def _field_key(field: JSONObject) -> tuple[bool, str]:
+    return not (field["key"] == "event" and field["type"] == "string"), field["key"]
+
+
+def _drop_duplicates(trace: JSONObject) -> None:
+    """Keep one of spans that are equal in everything: agents and collectors deliver at least once."""
+    kept: list[JSONObject] = []
+    seen: dict[str, list[JSONObject]] = {}
+    for span in trace["spans"]:
+        namesakes = seen.setdefault(span["spanID"], [])
+        if span not in namesakes:
+            namesakes.append(span)
+            kept.append(span)
+    trace["spans"] = kept
+
+
+def _warn_about_parents(trace: JSONObject) -> None:
+    """Mark spans whose id another span has too, and spans whose parent is not there; the UI shows both in yellow."""
+    known: set[str] = set()
+    for span in trace["spans"]:
+        if span["spanID"] in known:
+            _warn(span, "duplicate span IDs; skipping clock skew adjustment")
+        known.add(span["spanID"])
+    for span in trace["spans"]:
+        parent = _parent_index(span)
+        if parent is None:
+            continue
+        parent_id = span["references"][parent]["spanID"]
+        if parent_id not in known:
+            _warn(span, f"invalid parent span IDs={parent_id}; skipping clock skew adjustment")
+
+
+def _warn(span: JSONObject, warning: str) -> None:
+    span["warnings"] = [*(span["warnings"] or ()), warning]
+
+
+def _put_parent_first(trace: JSONObject) -> None:
+    """The UI up to v1.74 takes the first reference for the parent (jaeger-ui#966)."""
+    for span in trace["spans"]:
+        references, parent = span["references"], _parent_index(span)
+        if parent:
+            references[0], references[parent] = references[parent], references[0]
+
+
+def _parent_index(span: JSONObject) -> int | None:
+    """Return where the parent stands: the first CHILD_OF in the same trace, else the first of another type there (model/span.go)."""
+    same_trace = [i for i, link in enumerate(span["references"]) if link["traceID"] == span["traceID"]]
+    children = (i for i in same_trace if span["references"][i]["refType"] == "CHILD_OF")
+    return next(children, same_trace[0] if same_trace else None)

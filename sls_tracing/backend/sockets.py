@@ -1,0 +1,62 @@
+"""Listening sockets, bound before anything starts: a port that is taken is a setting to change, not a crash half-way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from sls_tracing.exceptions import ConfigurationError
+
+__all__ = ["bind_tcp", "bind_udp"]
+
+_REMEDIES = {
+    errno.EADDRINUSE: "it is already in use; stop the program that holds it, or choose another with {option} (0: any free one)",
+    errno.EACCES: "the system does not permit it; choose one above 1023 with {option}",
+    errno.EADDRNOTAVAIL: "this machine does not have that address; choose another with --host",
+}
+
+
+def bind_tcp(host: str, port: int, option: str) -> socket.socket:
+    """Return a listening TCP socket; port 0 takes any free one. ``option`` is the setting that an error names."""
+    return _bind(host, port, option, socket.SOCK_STREAM)
+
+
+def bind_udp(host: str, port: int, option: str) -> socket.socket:
+    """Return a bound UDP socket; as :func:`bind_tcp`."""
+    return _bind(host, port, option, socket.SOCK_DGRAM)
+
+
+def _bind(host: str, port: int, option: str, kind: socket.SocketKind) -> socket.socket:
+    family, address = _resolve(host, port, kind)
+    sock = socket.socket(family, kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            # Only for TCP, where it skips the minute after a restart. For UDP it would let two agents share a port in silence.
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(128)
+        else:
+            sock.bind(address)
+    except OSError as error:
+        sock.close()
+        remedy = _REMEDIES.get(error.errno or 0, f"{error.strerror}; choose another with {{option}}").format(
+            option=option
+        )
+        transport = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+        raise ConfigurationError(f"cannot listen on {transport} port {port} of {host}: {remedy}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _resolve(host: str, port: int, kind: socket.SocketKind) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """Return family and address, IPv4 first: of "localhost" clients mean 127.0.0.1 far more often than ::1."""
+    try:
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        remedy = "give --host an address such as 127.0.0.1"
+        raise ConfigurationError(f"cannot resolve the host {host!r} ({error}); {remedy}") from error
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, address
