@@ -1,1 +1,44 @@
-"""sls-tracing: the tracing library of a Python service in an Istio mesh."""
+"""sls-tracing: the tracing library of a Python service in an Istio mesh.
+
+tracer        starts spans            span, context, scope     what a span is, what of it travels, which one is active
+samplers      whether to record       propagators              contexts in headers: B3 and others
+reporters     queue finished spans    senders, thrift          bytes out: Jaeger's Thrift over UDP
+config        init_tracer             environment              the table of variables
+decorator     @traced                 instrumentation          Flask, requests: patched from outside
+log_service   the store (Alibaba Cloud Log Service, or DuckDB)  backend, cli    agent, collector, query API; `sls-tracing`
+model         the finished span       guard, metrics           nothing breaks the host, everything lost is counted
+"""
+
+from sls_tracing.config import init_tracer
+from sls_tracing.context import SpanContext
+from sls_tracing.decorator import traced
+from sls_tracing.reporters import (
+    BatchingReporter,
+    CompositeReporter,
+    InMemoryReporter,
+    LoggingReporter,
+    NullReporter,
+)
+from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
+from sls_tracing.scope import active_span as current_span
+from sls_tracing.span import Span
+from sls_tracing.tracer import Tracer
+from sls_tracing.version import __version__
+
+__all__ = [
+    "BatchingReporter",
+    "CompositeReporter",
+    "ConstSampler",
+    "InMemoryReporter",
+    "LoggingReporter",
+    "NullReporter",
+    "ProbabilisticSampler",
+    "RateLimitingSampler",
+    "Span",
+    "SpanContext",
+    "Tracer",
+    "__version__",
+    "current_span",
+    "init_tracer",
+    "traced",
+]

@@ -11,9 +11,10 @@ A guard holds no state of the block that it guards, so one instance serves every
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from sls_tracing.metrics import Counters, counters
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard", "LimitedLog"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("sls_tracing")
@@ -87,13 +89,24 @@ class Guard:
         self.failed(error)
         return True
 
-    def call(self, default: T, function: Callable[..., T], *args: object, **kwargs: object) -> T:
+    def call(self, default: T, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``function(*args, **kwargs)``, or ``default`` if it raises."""
         try:
             return function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the one place
             self.failed(error)
             return default
+
+    def wrap(self, function: Callable[P, T], default: T) -> Callable[P, T]:
+        """Return ``function`` guarded; a function of our own comes back as it is, since it is tested not to raise."""
+        if (getattr(function, "__module__", None) or "").startswith("sls_tracing."):
+            return function
+
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            return self.call(default, function, *args, **kwargs)
+
+        return guarded
 
     def failed(self, error: BaseException) -> None:
         """Count and log an exception that was caught elsewhere."""

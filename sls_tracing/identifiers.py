@@ -7,20 +7,25 @@ made the same ids).
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from typing import TypeAlias
 
+from sls_tracing.forks import call_in_child
+
 __all__ = ["IdSource", "random_bits"]
 
 IdSource: TypeAlias = Callable[[int], int]
-"""``source(bits)`` returns an integer of at most that many bits; zero is asked again."""
+"""``source(bits)`` returns an integer of at most that many bits; a zero is asked again."""
 
-_random = random.Random()  # noqa: S311 - ids must differ, they need not be secret
+
+class _ReseededRandom(random.Random):
+    def reseed(self) -> None:
+        self.seed()
+
+
+_random = _ReseededRandom()  # ids must differ, they need not be secret
+call_in_child(_random.reseed)
 
 random_bits: IdSource = _random.getrandbits
 """The default source, 40 ns a call. A bound C method: the hot path calls it without a Python frame."""
-
-if hasattr(os, "register_at_fork"):  # absent on Windows, which does not fork
-    os.register_at_fork(after_in_child=_random.seed)

@@ -10,8 +10,9 @@ lower case, subject first (``reporter_spans_dropped``, ``propagation_headers_mal
 
 from __future__ import annotations
 
-import os
 import threading
+
+from sls_tracing.forks import call_in_child
 
 __all__ = ["Counters", "counters"]
 
@@ -21,7 +22,9 @@ class Counters:
 
     def __init__(self) -> None:
         self._values: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._renew_lock()
+        # A thread may hold the lock at the moment of a fork; in the child it would stay locked for ever.
+        call_in_child(self._renew_lock)
 
     def add(self, name: str, amount: int = 1) -> None:
         """Add ``amount`` to the counter ``name``, which starts at zero."""
@@ -43,7 +46,3 @@ class Counters:
 
 counters = Counters()
 """The process-wide counters. Components take ``counters=`` to count elsewhere, as tests do."""
-
-if hasattr(os, "register_at_fork"):
-    # A thread may hold the lock at the moment of the fork; in the child it would stay locked for ever.
-    os.register_at_fork(after_in_child=counters._renew_lock)

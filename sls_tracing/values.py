@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
     from sls_tracing.model import TagValue
 
-__all__ = ["PLAIN_TYPES", "error_fields", "to_fields", "to_tags", "to_value"]
+__all__ = ["PLAIN_TYPES", "error_fields", "to_fields", "to_tags", "to_text", "to_value"]
 
 PLAIN_TYPES = frozenset((str, bool, int, float, bytes))
 """Exact types that need no conversion: ``type(value) in PLAIN_TYPES`` is the hot path's test."""
 
-_BASES = (str, int, float, bytes)
 _guard = Guard("values")
 
 
@@ -34,11 +33,15 @@ def to_value(value: object) -> TagValue:
 
 
 def _convert(value: object) -> TagValue:
-    if isinstance(value, (bytearray, memoryview)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    for base in _BASES:  # subclasses: enum.IntEnum, markupsafe.Markup, numpy.float64, …
-        if isinstance(value, base):
-            return base.__str__(value) if base is str else base(value)  # type: ignore[call-overload,no-any-return]
+    # Subclasses become their plain base: markupsafe.Markup, enum.IntEnum, numpy.float64, …
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, type):
         return _type_name(value)
     if isinstance(value, TracebackType):
@@ -47,12 +50,14 @@ def _convert(value: object) -> TagValue:
     return text if type(text) is str else str.__str__(text)
 
 
+def to_text(value: object) -> str:
+    """Return ``value`` as plain text, for names and keys."""
+    return value if type(value) is str else str(to_value(value))
+
+
 def to_tags(tags: Mapping[Any, Any]) -> dict[str, TagValue]:
     """Return a new dict with keys as text and values as plain types; the caller's dict stays his."""
-    return {
-        key if type(key) is str else str(to_value(key)): value if type(value) in PLAIN_TYPES else to_value(value)
-        for key, value in tags.items()
-    }
+    return {to_text(key): value if type(value) in PLAIN_TYPES else to_value(value) for key, value in tags.items()}
 
 
 def to_fields(key_values: Mapping[Any, Any]) -> dict[str, TagValue]:

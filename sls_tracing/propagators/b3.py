@@ -1,0 +1,203 @@
+"""B3, Zipkin's and Istio's propagation: several ``x-b3-*`` headers, or one ``b3``.
+
+Sources: github.com/openzipkin/b3-propagation (README, RATIONALE) and the behaviour of real Envoy 1.36 to 1.40, which docs/mesh.md
+records. Where the two differ, what keeps a trace whole behind Envoy wins; each such place says so.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from sls_tracing.context import SpanContext
+from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.metrics import Counters, counters
+from sls_tracing.propagators.baggage import read_baggage, write_baggage
+from sls_tracing.propagators.carrier import read_headers, writer
+from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["B3Propagator"]
+
+Encoding = Literal["multi", "single"]
+
+_TRACE_ID, _SPAN_ID, _PARENT_ID = "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid"
+_SAMPLED, _FLAGS, _SINGLE = "x-b3-sampled", "x-b3-flags", "b3"
+_BAGGAGE = "baggage-"  # as Jaeger's Go and Java clients name it beside B3; B3 itself has none
+_NAMES = frozenset((_TRACE_ID, _SPAN_ID, _PARENT_ID, _SAMPLED, _FLAGS, _SINGLE, *PASS_THROUGH))
+
+# By expression and never by int(x, 16), which takes signs, "0x", "_" and digits of other scripts. Widths: the specification has 16 or 32
+# digits; Envoy pads shorter ids, and jaeger-client strips zeros (31 digits), so what is unambiguous is read and later written padded.
+_TRACE_HEX = re.compile(r"[0-9a-fA-F]{1,32}").fullmatch
+_SPAN_HEX = re.compile(r"[0-9a-fA-F]{1,16}").fullmatch
+_SINGLE_FORM = re.compile(
+    r"([0-9a-fA-F]{1,32})-([0-9a-fA-F]{1,16})"
+    r"(?:-([01d]))?"
+    r"(?:-([0-9a-fA-F]{16}))?"
+).fullmatch
+# "true" and "false" come from old Zipkin libraries; Envoy takes them too. They are never written.
+_STATES = {"1": True, "true": True, "0": False, "false": False}
+
+
+class _Fields(NamedTuple):
+    """What one encoding says. ``trace_hex`` keeps its digits: their number is the width."""
+
+    trace_hex: str | None = None
+    span_id: int | None = None
+    parent_id: int | None = None
+    sampled: bool | None = None
+    debug: bool = False
+
+
+_NOTHING = _Fields()
+
+
+class B3Propagator:
+    """Reads both encodings of B3 and writes one, so that no stale second one goes out (mesh rule 2).
+
+    ``encoding``: what :meth:`inject` writes, ``"multi"`` (Istio's, the default) or ``"single"``. ``x-request-id`` and baggage travel along.
+    """
+
+    def __init__(self, encoding: Encoding = "multi", *, counters: Counters = counters) -> None:
+        if encoding not in get_args(Encoding):
+            msg = f"the B3 encoding must be 'multi' or 'single', not {encoding!r}"
+            raise ConfigurationError(msg)
+        self.encoding = encoding
+        self._counters = counters
+
+    # -- out -----------------------------------------------------------------------------------------------------------
+
+    def inject(self, context: SpanContext, carrier: Any) -> None:
+        """Write ids (padded, at the width they came with), the decision in words, baggage and ``x-request-id``.
+
+        A deferred decision stays deferred: the context was extracted and no span of ours stands between.
+        """
+        write = writer(carrier)
+        trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried = context
+        if self.encoding == "multi":
+            if trace_id is not None and span_id is not None:
+                write(_TRACE_ID, f"{trace_id:032x}" if wide else f"{trace_id:016x}")
+                write(_SPAN_ID, f"{span_id:016x}")
+                if parent_id is not None:
+                    write(_PARENT_ID, f"{parent_id:016x}")
+            if debug:
+                # The specification says that the flag implies the decision; Envoy does not read the flag and would answer with 0.
+                write(_FLAGS, "1")
+                write(_SAMPLED, "1")
+            elif sampled is not None:
+                write(_SAMPLED, "1" if sampled else "0")
+        else:
+            self._write_single(context, write)
+        for name, value in carried.items():
+            write(name, value)
+        if baggage:
+            write_baggage(baggage, _BAGGAGE, write)
+
+    @staticmethod
+    def _write_single(context: SpanContext, write: Any) -> None:
+        state = "d" if context.debug else {True: "1", False: "0", None: ""}[context.sampled]
+        if context.trace_id is None or context.span_id is None:
+            if state:
+                write(_SINGLE, state)
+            return
+        parts = [context.to_trace_id(), context.to_span_id()]
+        if state:
+            parts.append(state)
+            if context.parent_id is not None:  # its place is behind a state only
+                parts.append(f"{context.parent_id:016x}")
+        write(_SINGLE, "-".join(parts))
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    def extract(self, carrier: Any) -> SpanContext | None:
+        """Read a context, which may hold a decision, baggage or ``x-request-id`` alone; None if there is none of it."""
+        headers = read_headers(carrier, _NAMES, _BAGGAGE)
+        if not headers:
+            return None
+        if _SINGLE not in headers:
+            fields = self._read_multi(headers)
+        else:
+            fields = self._choose(self._read_single(headers[_SINGLE]), self._read_multi(headers))
+        carried = carried_headers(headers)
+        baggage = read_baggage(headers, _BAGGAGE)
+        if fields == _NOTHING and not carried and not baggage:
+            return None
+        trace_hex, span_id, parent_id, sampled, debug = fields
+        return SpanContext(
+            None if trace_hex is None else int(trace_hex, 16),
+            span_id,
+            parent_id,
+            True if debug else sampled,
+            debug,
+            baggage,
+            trace_hex is None or len(trace_hex) > 16,
+            carried,
+        )
+
+    @staticmethod
+    def _choose(single: _Fields, multi: _Fields) -> _Fields:
+        """Choose between the two encodings in one request: one of them may be stale, since Envoy rewrites only one.
+
+        Envoy up to 1.39 rewrites ``x-b3-*`` and leaves a client's ``b3`` as it was: then the parent in ``x-b3-*`` is the span in ``b3``.
+        In every other case the single header wins (specification; Envoy from 1.40). A decision without ids in the one does not
+        hide the ids of the other, and debug survives from either: Envoy rewrites ``-d`` as a mere ``1``.
+        """
+        debug = single.debug or multi.debug
+        if single.trace_hex is None:
+            sampled = multi.sampled if single.sampled is None else single.sampled
+            return multi._replace(sampled=sampled, debug=debug)
+        if multi.trace_hex is None:
+            return single._replace(debug=debug)
+        same_trace = int(single.trace_hex, 16) == int(multi.trace_hex, 16)
+        fresh = multi if same_trace and multi.parent_id == single.span_id else single
+        return fresh._replace(debug=debug)
+
+    def _read_single(self, header: str) -> _Fields:
+        header = _first(header)
+        if header in ("0", "1"):
+            return _Fields(sampled=header == "1")
+        if header == "d":
+            return _Fields(sampled=True, debug=True)
+        match = _SINGLE_FORM(header)
+        if match is None:
+            return self._malformed()
+        trace_hex, span_hex, state, parent_hex = match.groups()
+        sampled = None if state is None else state != "0"
+        if not int(trace_hex, 16) or not int(span_hex, 16):
+            return self._malformed()._replace(sampled=sampled, debug=state == "d")
+        parent_id = int(parent_hex, 16) or None if parent_hex else None
+        return _Fields(trace_hex, int(span_hex, 16), parent_id, sampled, state == "d")
+
+    def _read_multi(self, headers: Mapping[str, str]) -> _Fields:
+        debug = headers.get(_FLAGS) == "1"  # any other value is to be ignored, says the specification
+        sampled = None
+        if _SAMPLED in headers:
+            sampled = _STATES.get(_first(headers[_SAMPLED]).lower())
+            if sampled is None:
+                self._malformed()
+        trace_hex, span_hex = _first(headers.get(_TRACE_ID, "")), _first(headers.get(_SPAN_ID, ""))
+        fields = _Fields(sampled=sampled, debug=debug)
+        if not trace_hex and not span_hex:
+            return fields
+        if not (_TRACE_HEX(trace_hex) and _SPAN_HEX(span_hex) and int(trace_hex, 16) and int(span_hex, 16)):
+            self._malformed()  # a fresh root heals the trace; the decision is sound and stays
+            return fields
+        parent_hex = _first(headers.get(_PARENT_ID, ""))
+        parent_id = None
+        if parent_hex:
+            if _SPAN_HEX(parent_hex):
+                parent_id = int(parent_hex, 16) or None
+            else:
+                self._malformed()  # nothing of ours depends on the grandparent: drop it alone
+        return fields._replace(trace_hex=trace_hex, span_id=int(span_hex, 16), parent_id=parent_id)
+
+    def _malformed(self) -> _Fields:
+        self._counters.add("propagation_headers_malformed")
+        return _NOTHING
+
+
+def _first(value: str) -> str:
+    """Return the first of the values that WSGI and proxies join by commas when a header repeats."""
+    return value if "," not in value else value.split(",", 1)[0].strip()

@@ -1,0 +1,24 @@
+"""Headers that a mesh needs forwarded although they are no trace context.
+
+Envoy gives each request an ``x-request-id``, writes it into its access log and, with the OpenTelemetry provider of Envoy 1.39 and newer,
+takes its sampling decision from it; only the application can carry it from the request that came in to the requests that go out
+(facts on real Envoy: docs/mesh.md). It is forwarded as it came and never made here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sls_tracing.context import NOTHING_CARRIED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PASS_THROUGH", "carried_headers"]
+
+PASS_THROUGH: tuple[str, ...] = ("x-request-id",)
+
+
+def carried_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers of ``PASS_THROUGH`` among ``headers`` (names in lower case); an empty one is as good as none."""
+    return {name: headers[name] for name in PASS_THROUGH if headers.get(name)} or NOTHING_CARRIED

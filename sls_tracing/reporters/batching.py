@@ -1,0 +1,210 @@
+"""The reporter of production: a bounded queue and one background thread that feeds a sender."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.forks import call_in_child
+from sls_tracing.guard import Guard, limited_log
+from sls_tracing.metrics import Counters, counters
+
+if TYPE_CHECKING:
+    from sls_tracing.model import SpanRecord
+    from sls_tracing.senders.sender import Sender
+
+__all__ = ["BatchingReporter"]
+
+_guard = Guard("batching_reporter")
+
+
+class _Marker:
+    """A place in the queue: everything in front of it has been sent when ``reached`` is set."""
+
+    def __init__(self, *, stop: bool = False) -> None:
+        self.reached = threading.Event()
+        self.stop = stop
+
+
+class BatchingReporter:
+    """Queues spans and sends them from a daemon thread, which starts with the first span.
+
+    - ``sender``: where they go; ``UDPSender()``, the agent on this host, if None.
+    - ``max_queue_size``: spans that may wait. More than that are dropped, newest first, and counted as ``reporter_spans_dropped``.
+    - ``max_batch_size``: spans given to the sender in one call (the sender cuts datagrams by bytes).
+    - ``flush_interval``: seconds that a span waits at most when few come.
+
+    ``report`` costs one append and one comparison: a full batch wakes the thread, otherwise the thread wakes by itself. In a
+    forked child the queue starts empty (the parent sends its own), with a new thread and a new socket. At exit of the
+    interpreter it is closed with a bound of 5 seconds.
+    """
+
+    def __init__(
+        self,
+        sender: Sender | None = None,
+        *,
+        max_queue_size: int = 20_000,
+        max_batch_size: int = 500,
+        flush_interval: float = 1.0,
+        counters: Counters = counters,
+    ) -> None:
+        for name, value in (("max_queue_size", max_queue_size), ("max_batch_size", max_batch_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                msg = f"{name} must be a whole number of spans, 1 or more, not {value!r}"
+                raise ConfigurationError(msg)
+        if isinstance(flush_interval, bool) or not isinstance(flush_interval, (int, float)) or not flush_interval > 0:
+            msg = f"flush_interval must be a number of seconds above 0, not {flush_interval!r}"
+            raise ConfigurationError(msg)
+        if sender is None:
+            from sls_tracing.senders.udp import UDPSender
+
+            sender = UDPSender(counters=counters)
+        self.sender = sender
+        self._max_queue_size = max_queue_size
+        self._max_batch_size = max_batch_size
+        self._flush_interval = flush_interval
+        self._counters = counters
+        self._closed = False
+        self._queue: deque[SpanRecord | _Marker]
+        self._thread: threading.Thread | None
+        self._wake: threading.Event
+        self._lock: threading.Lock
+        self._attention: int
+        self._start_afresh()
+        call_in_child(self._after_fork)
+        atexit.register(self.close)
+
+    # -- the application's threads -------------------------------------------------------------------------------------
+
+    def report(self, span: SpanRecord) -> None:
+        """Queue it."""
+        # deque.append is atomic; the length decides alone whether anything else has to happen. `_attention` is 1 until the thread
+        # runs, then a batch's size, then (thread woken) the queue's bound, and 0 when closed.
+        queue = self._queue
+        queue.append(span)
+        if len(queue) >= self._attention:
+            self._attend()
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Send what was reported until now; True if the sender had it all within ``timeout`` seconds."""
+        if self._closed:
+            return True
+        marker = _Marker()
+        self._queue.append(marker)
+        self._attend()
+        return marker.reached.wait(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Flush, stop the thread, close the sender; True if all was sent within ``timeout`` seconds. May be called again."""
+        with self._lock:
+            if self._closed:
+                return True
+            deadline = time.monotonic() + timeout
+            self._closed = True
+            marker = _Marker(stop=True)
+            self._queue.append(marker)
+            self._attention = 0
+            thread = self._thread
+        self._wake.set()
+        if thread is None:
+            self._run()  # no span ever started the thread, or the interpreter is past starting threads: send from here
+        done = marker.reached.wait(max(0.0, deadline - time.monotonic()))
+        if thread is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with _guard:
+            self.sender.close()
+        atexit.unregister(self.close)
+        if not done:
+            lost = sum(1 for item in list(self._queue) if not isinstance(item, _Marker))
+            self._drop(lost, "could not be sent before the reporter was closed")
+        return done
+
+    def _attend(self) -> None:
+        """Do what a report seldom needs: start the thread, wake it, or drop a span."""
+        if self._closed:
+            self._take_back("came after the reporter was closed")
+            return
+        if len(self._queue) > self._max_queue_size:
+            self._take_back("did not fit into the queue")
+        if self._thread is None:
+            self._start_thread()
+        self._attention = self._max_queue_size + 1
+        self._wake.set()
+
+    def _take_back(self, why: str) -> None:
+        try:
+            item = self._queue.pop()
+        except IndexError:
+            return
+        if isinstance(item, _Marker):
+            self._queue.append(item)
+        else:
+            self._drop(1, why)
+
+    def _drop(self, number: int, why: str) -> None:
+        if number:
+            self._counters.add("reporter_spans_dropped", number)
+            limited_log.warning("reporter_spans_dropped " + why, "dropped %d span(s) that %s", number, why)
+
+    # -- the background thread -----------------------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            if self._thread is not None or self._closed:
+                return
+            thread = threading.Thread(target=self._run, name="sls-tracing-reporter", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down; close(), which atexit calls, sends what waits
+                return
+            self._thread = thread
+
+    def _run(self) -> None:
+        queue, wake = self._queue, self._wake
+        while True:
+            wake.wait(self._flush_interval)
+            wake.clear()
+            if not self._closed:
+                self._attention = self._max_batch_size
+            while queue:
+                marker = self._send_batch(queue)
+                if marker is not None:
+                    marker.reached.set()
+                    if marker.stop:
+                        return
+
+    def _send_batch(self, queue: deque[SpanRecord | _Marker]) -> _Marker | None:
+        """Send spans until the batch is full, the queue empty, or a marker met, which is returned."""
+        batch: list[SpanRecord] = []
+        marker = None
+        while queue and len(batch) < self._max_batch_size:
+            item = queue.popleft()
+            if isinstance(item, _Marker):
+                marker = item
+                break
+            batch.append(item)
+        if batch:
+            sent = _guard.call(0, self.sender.send, batch)
+            if sent:
+                self._counters.add("reporter_spans_sent", sent)
+            if sent < len(batch):
+                self._counters.add("reporter_spans_failed", len(batch) - sent)
+        return marker
+
+    # -- fork ----------------------------------------------------------------------------------------------------------
+
+    def _start_afresh(self) -> None:
+        self._queue = deque()
+        self._thread = None
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._attention = 0 if self._closed else 1
+
+    def _after_fork(self) -> None:
+        self._start_afresh()
+        with _guard:
+            self.sender.after_fork()

@@ -1,0 +1,25 @@
+"""All or nothing."""
+
+from __future__ import annotations
+
+from sls_tracing.samplers.sampler import Decision
+
+__all__ = ["ConstSampler"]
+
+
+class ConstSampler:
+    """Samples every trace, or none."""
+
+    def __init__(self, decision: bool = True) -> None:
+        self.decision = bool(decision)
+        self._decision = Decision(self.decision, {"sampler.type": "const", "sampler.param": self.decision})
+
+    def is_sampled(self, trace_id: int, operation_name: str = "") -> Decision:
+        """Return the same decision every time."""
+        return self._decision
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def __repr__(self) -> str:
+        return f"ConstSampler({self.decision})"

@@ -1,0 +1,298 @@
+"""The tracer: it starts spans, chooses their parents, asks the sampler for roots, and carries contexts across processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import opentracing
+
+from sls_tracing.clock import wall_clock
+from sls_tracing.context import SpanContext
+from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.guard import Guard
+from sls_tracing.identifiers import random_bits
+from sls_tracing.model import Process, Reference
+from sls_tracing.process import process_tags
+from sls_tracing.propagators import propagators_for
+from sls_tracing.reporters.batching import BatchingReporter
+from sls_tracing.samplers import ConstSampler, Decision
+from sls_tracing.scope import ContextVarsScopeManager
+from sls_tracing.span import Span, UnsampledSpan
+from sls_tracing.values import PLAIN_TYPES, to_tags, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from sls_tracing.clock import Clock
+    from sls_tracing.identifiers import IdSource
+    from sls_tracing.model import TagValue
+    from sls_tracing.propagators import Propagator
+    from sls_tracing.reporters import Reporter
+    from sls_tracing.samplers import Sampler
+
+__all__ = ["Tracer"]
+
+_new_tuple = tuple.__new__  # see span.py
+_LOW_64 = (1 << 64) - 1
+_NO_REFERENCES: tuple[Reference, ...] = ()
+_guard = Guard("tracer")
+
+
+class Tracer(opentracing.Tracer):  # type: ignore[misc]
+    """An OpenTracing tracer for one service.
+
+        tracer = Tracer("productpage", sampler=ConstSampler(True), reporter=BatchingReporter(UDPSender()))
+        with tracer.start_active_span("checkout") as scope:
+            scope.span.set_tag("items", 3)
+        tracer.close()
+
+    - ``sampler`` is asked once for each new trace (and where a caller left the decision open); all traces if None.
+    - ``reporter`` takes the finished spans; by UDP to a Jaeger agent on this host if None. It belongs to the tracer, which closes it.
+    - ``propagation`` names how contexts travel in text: see ``propagators.PROPAGATIONS``.
+    - ``tags`` describe this process; ``hostname``, ``ip`` and ``jaeger.version`` are there already and may be overridden.
+    - ``trace_id_bits``: 128 or 64, the width of ids made here. Incoming ids keep their own.
+    - ``clock`` (seconds) and ``ids`` (``getrandbits``) are for tests.
+    """
+
+    def __init__(
+        self,
+        service_name: str,
+        *,
+        sampler: Sampler | None = None,
+        reporter: Reporter | None = None,
+        scope_manager: opentracing.ScopeManager | None = None,
+        propagation: str = "b3",
+        tags: Mapping[str, Any] | None = None,
+        trace_id_bits: int = 128,
+        clock: Clock = wall_clock,
+        ids: IdSource = random_bits,
+    ) -> None:
+        if not isinstance(service_name, str) or not service_name.strip():
+            msg = f"a service name is required (text, not empty), got {service_name!r}; JAEGER_SERVICE_NAME sets it too"
+            raise ConfigurationError(msg)
+        if trace_id_bits not in (64, 128):
+            msg = f"trace_id_bits must be 64 or 128, not {trace_id_bits!r}"
+            raise ConfigurationError(msg)
+        super().__init__(scope_manager if scope_manager is not None else ContextVarsScopeManager())
+        self.service_name = service_name
+        self.closed = False
+        self.sampler = sampler if sampler is not None else ConstSampler(True)
+        self.propagators: dict[Any, Propagator] = propagators_for(propagation)
+        self.reporter = reporter if reporter is not None else BatchingReporter()
+        self._process = Process(service_name, {**process_tags(), **to_tags(tags or {})})
+        self._report = _guard.wrap(self.reporter.report, None)
+        self._is_sampled = _guard.wrap(self.sampler.is_sampled, Decision(False, {}))
+        self._trace_id_bits = trace_id_bits
+        self._clock = clock
+        self._ids = ids
+
+    # -- starting spans ------------------------------------------------------------------------------------------------
+
+    def start_span(
+        self,
+        operation_name: str | None = None,
+        child_of: opentracing.Span | opentracing.SpanContext | None = None,
+        references: Sequence[opentracing.Reference] | opentracing.Reference | None = None,
+        tags: Mapping[str, Any] | None = None,
+        start_time: float | None = None,
+        ignore_active_span: bool = False,
+    ) -> Span:
+        """Start a span without making it active.
+
+        Its parent is ``child_of``, else the first ``CHILD_OF`` of ``references``, else their first, else the active span (unless
+        ``ignore_active_span``), else none. All references are kept. Contexts of other tracers are ignored. ``start_time`` is in
+        seconds, now if None.
+        """
+        # One function on purpose, and no calls that a plain child does not need: this runs for every span (docs/performance.md).
+        parent: SpanContext | None = None
+        links = _NO_REFERENCES
+        if child_of is not None:
+            parent = child_of if type(child_of) is SpanContext else _context_of(child_of)
+        if references is not None:
+            parent, links = _guard.call((parent, links), _choose_parent, parent, references)
+        if parent is None and not ignore_active_span:
+            scope = self._scope_manager.active
+            if scope is not None:
+                parent = _context_of(scope.span)
+        if operation_name.__class__ is not str:
+            operation_name = "" if operation_name is None else to_text(operation_name)
+        own_tags: dict[str, TagValue] = {}
+        if parent is None or parent.trace_id is None or parent.sampled is None:
+            context, own_tags = self._decide(parent, operation_name)
+        else:
+            trace_id, parent_id, _, sampled, debug, baggage, wide, carried = parent
+            context = _new_tuple(
+                SpanContext,
+                (trace_id, self._ids(64) or self._id(64), parent_id, sampled, debug, baggage, wide, carried),
+            )
+        if start_time is None:
+            start_time = self._clock()
+        if not context.sampled and not (tags and "sampling.priority" in tags):
+            return UnsampledSpan(self, context, operation_name, start_time, own_tags, links)
+        if tags.__class__ is dict:
+            for key, value in tags.items():  # type: ignore[union-attr]
+                if key.__class__ is str and value.__class__ in PLAIN_TYPES:
+                    own_tags[key] = value
+                else:
+                    own_tags.update(to_tags({key: value}))
+        elif tags:
+            own_tags.update(_guard.call({}, to_tags, tags))
+        if context.parent_id is not None and not (links and _names_parent(links, context)):
+            links = (_new_tuple(Reference, ("child_of", context.trace_id, context.parent_id)), *links)
+        span = Span(self, context, operation_name, start_time, own_tags, links)
+        if "sampling.priority" in own_tags:
+            self._change_priority(span, own_tags["sampling.priority"])
+        return span
+
+    def start_active_span(
+        self,
+        operation_name: str,
+        child_of: opentracing.Span | opentracing.SpanContext | None = None,
+        references: Sequence[opentracing.Reference] | opentracing.Reference | None = None,
+        tags: Mapping[str, Any] | None = None,
+        start_time: float | None = None,
+        ignore_active_span: bool = False,
+        finish_on_close: bool = True,
+    ) -> opentracing.Scope:
+        """Start a span as :meth:`start_span` does and make it active; closing the scope finishes it unless told otherwise."""
+        span = self.start_span(operation_name, child_of, references, tags, start_time, ignore_active_span)
+        return self._scope_manager.activate(span, finish_on_close)
+
+    def _decide(self, parent: SpanContext | None, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
+        """Make the context of a root, or of a span whose parent left the decision open; with the sampler's tags for it.
+
+        ``parent`` may hold no ids (B3 can send a decision alone): its decision, baggage and carried headers still count.
+        """
+        if parent is None:
+            parent = _NOTHING
+        trace_id = parent.trace_id
+        wide = parent.wide
+        if trace_id is None:
+            trace_id = self._id(self._trace_id_bits)
+            wide = self._trace_id_bits == 128
+            # Like Envoy and Jaeger's Go and Java clients: a root's span id is the low half of its trace id.
+            span_id = trace_id & _LOW_64 or self._id(64)
+        else:
+            span_id = self._id(64)
+        sampled = parent.sampled
+        tags: dict[str, TagValue] = {}
+        if sampled is None:
+            sampled, sampler_tags = self._is_sampled(trace_id, operation_name)
+            if sampled:
+                tags = dict(sampler_tags)
+        context = _new_tuple(
+            SpanContext,
+            (trace_id, span_id, parent.span_id, sampled, parent.debug, parent.baggage, wide, parent.carried),
+        )
+        return context, tags
+
+    def _id(self, bits: int) -> int:
+        value = 0
+        while not value:
+            value = self._ids(bits)
+        return value
+
+    def _change_priority(self, span: Span, priority: object) -> None:
+        """Obey OpenTracing's ``sampling.priority``: above 0 keep the trace (here and below), 0 drop the rest of it."""
+        try:
+            keep = int(priority) > 0  # type: ignore[call-overload]
+        except (TypeError, ValueError):
+            return
+        span._context = span._context._replace(sampled=keep, debug=keep)
+        span.__class__ = Span if keep else UnsampledSpan
+
+    # -- crossing processes --------------------------------------------------------------------------------------------
+
+    def inject(self, span_context: opentracing.SpanContext, format: Any, carrier: Any) -> None:  # noqa: A002
+        """Write a context into ``carrier``; a span in its place is accepted.
+
+        Raises ``UnsupportedFormatException`` for a format without propagator, ``InvalidCarrierException`` for a carrier that cannot
+        take the format, ``SpanContextCorruptedException`` for the context of another tracer.
+        """
+        propagator = self._propagator(format)
+        context = _context_of(span_context)
+        if context is None:
+            msg = f"not a context of this library: {type(span_context).__name__}"
+            raise opentracing.SpanContextCorruptedException(msg)
+        propagator.inject(context, carrier)
+
+    def extract(self, format: Any, carrier: Any) -> SpanContext | None:  # noqa: A002
+        """Read a context from ``carrier``; None if there is none.
+
+        Malformed headers are dropped and counted, not raised: a stranger could send them. Raises ``UnsupportedFormatException``,
+        ``InvalidCarrierException``, and, for the binary format only, ``SpanContextCorruptedException``.
+        """
+        return self._propagator(format).extract(carrier)
+
+    def _propagator(self, format: Any) -> Propagator:  # noqa: A002
+        # OpenTracing compares formats with == and lets any object be one, so an unhashable one is looked for the slow way.
+        try:
+            propagator = self.propagators.get(format)
+        except TypeError:
+            propagator = next((found for key, found in self.propagators.items() if key == format), None)
+        if propagator is None:
+            known = ", ".join(map(str, self.propagators))
+            msg = f"no propagator for the format {format!r}; known: {known}. Add one to tracer.propagators"
+            raise opentracing.UnsupportedFormatException(msg)
+        return propagator
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Send what was finished until now; True if all of it left within ``timeout`` seconds."""
+        return self.reporter.flush(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Flush, then release thread and socket; True if all was sent within ``timeout`` seconds. May be called again.
+
+        Spans that finish afterwards are dropped and counted.
+        """
+        self.closed = True
+        with _guard:
+            self.sampler.close()
+        return self.reporter.close(timeout)
+
+    def __enter__(self) -> Tracer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_NOTHING = SpanContext(sampled=None)
+
+
+def _context_of(span_or_context: opentracing.Span | opentracing.SpanContext) -> SpanContext | None:
+    """Return our context of a span or context, or None for one of another tracer (the no-op tracer's, for one)."""
+    if isinstance(span_or_context, opentracing.Span):
+        span_or_context = span_or_context.context
+    return span_or_context if isinstance(span_or_context, SpanContext) else None
+
+
+def _choose_parent(
+    parent: SpanContext | None, references: Sequence[opentracing.Reference] | opentracing.Reference
+) -> tuple[SpanContext | None, tuple[Reference, ...]]:
+    """Return the parent (the given one, else the first CHILD_OF, else the first) and all references that name a span."""
+    if isinstance(references, opentracing.Reference):
+        references = (references,)
+    first_child_of: SpanContext | None = None
+    first: SpanContext | None = None
+    links = []
+    for reference in references:
+        context = None if reference is None else _context_of(reference.referenced_context)
+        if context is None:
+            continue
+        kind = "follows_from" if reference.type == opentracing.ReferenceType.FOLLOWS_FROM else "child_of"
+        first = first or context
+        if kind == "child_of":
+            first_child_of = first_child_of or context
+        if context.trace_id is not None and context.span_id is not None:
+            links.append(Reference(kind, context.trace_id, context.span_id))  # type: ignore[arg-type]
+    return parent or first_child_of or first, tuple(links)
+
+
+def _names_parent(links: Sequence[Reference], context: SpanContext) -> bool:
+    return any(link.span_id == context.parent_id and link.trace_id == context.trace_id for link in links)
