@@ -1,0 +1,60 @@
+"""What never enters a span: credentials in a URL, and in the text of an error that quotes one.
+
+User and password are always cut out. A query parameter whose name is on the list below keeps its name and loses its value. The
+fragment goes too: it is not part of a request, and OAuth's implicit flow keeps tokens there. Names are compared without case, at
+word borders where a word is short (``key`` but not ``keyword``; ``apiKey``, ``X-Amz-Signature`` and ``%74oken`` are caught).
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+__all__ = ["REDACTED", "redact_text", "redact_url"]
+
+REDACTED = "REDACTED"
+
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|passphrase|signature|credential|authori[sz]|session.?id|jwt|cookie|(?:api|access|private|account).?key"
+    r"|(?<![a-z])(?:sig|key|auth|pwd|pass|pin|otp|code|sid)(?![a-z])"
+)
+_CAMEL_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*@")
+_USER_INFO_IN_TEXT = re.compile(r"//[^/?#\s'\"]*@")
+_PARAMETER_IN_TEXT = re.compile(r"([?&;])([^=&;#\s'\"?]+)=([^&;#\s'\")>]+)")
+
+
+def redact_url(url: str) -> str:
+    """Return ``url`` without user, password, fragment and the values of secret query parameters. Any text may come in."""
+    url = url.partition("#")[0]
+    if "@" in url:
+        url = _USER_INFO.sub(r"\1//", url)
+    base, mark, query = url.partition("?")
+    if not mark:
+        return url
+    return base + mark + "&".join(map(_redact_parameter, query.split("&")))
+
+
+def redact_text(text: str) -> str:
+    """Return ``text`` with the same secrets gone from the URLs, or parts of URLs, in it: errors of HTTP libraries quote them."""
+    if "@" in text:
+        text = _USER_INFO_IN_TEXT.sub("//", text)
+    return _PARAMETER_IN_TEXT.sub(_redact_match, text)
+
+
+def _redact_parameter(parameter: str) -> str:
+    if ";" in parameter:  # the older separator, still read by some servers
+        return ";".join(map(_redact_parameter, parameter.split(";")))
+    name, equals, value = parameter.partition("=")
+    return f"{name}={REDACTED}" if equals and value and _is_secret(name) else parameter
+
+
+def _redact_match(match: re.Match[str]) -> str:
+    separator, name, value = match.groups()
+    return f"{separator}{name}={REDACTED if _is_secret(name) else value}"
+
+
+def _is_secret(name: str) -> bool:
+    if "%" in name or "+" in name:
+        name = unquote_plus(name)
+    return _SECRET_NAME.search(_CAMEL_BORDER.sub("-", name).lower()) is not None

@@ -1,0 +1,152 @@
+"""A WSGI request from the server's call to the last byte of the body (PEP 3333), for every framework that speaks WSGI."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sls_tracing.guard import Guard
+from sls_tracing.instrumentation._http import ServerCall
+from sls_tracing.instrumentation._redaction import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import opentracing
+
+    Environ = dict[str, Any]
+
+__all__ = ["TracedBody", "call_of", "describe", "serve"]
+
+_CALL = "sls_tracing.server_call"
+"""Where a request's call is found in its environ, and the sign that the request is traced already."""
+
+_SAFE_PATH = re.compile(r"[A-Za-z0-9/_.~\-]*")
+_guard = Guard("instrumentation_wsgi")
+
+
+def call_of(environ: Environ) -> ServerCall | None:
+    """Return the call under which this request runs, or None if it is not traced."""
+    call = environ.get(_CALL)
+    return call if isinstance(call, ServerCall) else None
+
+
+def serve(
+    tracer: opentracing.Tracer,
+    component: str,
+    application: Callable[..., Iterable[bytes]],
+    environ: Environ,
+    start_response: Callable[..., Any],
+    is_complete: Callable[[ServerCall, object], bool],
+) -> Iterable[bytes]:
+    """Call ``application`` under a server span and return its body.
+
+    The span ends here if the body is whole, else with the body. ``is_complete(call, body)`` lets a framework say so of bodies
+    that have no ``len``.
+    """
+    method = environ.get("REQUEST_METHOD", "")
+    call = ServerCall.start(tracer, component, method, _guard.call({}, _headers, environ))
+    if call is None:
+        return application(environ, start_response)
+    environ[_CALL] = call
+    with call:
+        try:
+            body = application(environ, _observed(call, start_response))
+        finally:
+            # Off again: a server or a test may use the same dict for its next request.
+            environ.pop(_CALL, None)
+            if not call.is_described:
+                describe(call, environ)
+    if hasattr(body, "__len__") or _is_file(environ, body) or _guard.call(False, is_complete, call, body):
+        call.finish()
+        return body
+    return TracedBody(call, body)
+
+
+def describe(call: ServerCall, environ: Environ) -> None:
+    """Tag address and peer. Best called as late as a framework can: middleware such as ProxyFix corrects the environ on its way."""
+    call.is_described = True
+    if not call.is_recorded:
+        return
+    with _guard:
+        tags: dict[str, object] = {"http.url": _url(environ)}
+        address = environ.get("REMOTE_ADDR")
+        if address:
+            tags["peer.ipv6" if ":" in address else "peer.ipv4"] = address
+        port = str(environ.get("REMOTE_PORT", ""))
+        if port.isdecimal():
+            tags["peer.port"] = int(port)
+        call.set_tags(tags)
+
+
+class TracedBody:
+    """A streamed body. The span is active while the application produces a part, never in between, and ends with the body.
+
+    It has no ``__len__``: servers take a body of length one for its own Content-Length. A body that nobody reads to its end and
+    nobody closes is finished when it is collected.
+    """
+
+    __slots__ = ("_body", "_call", "_parts")
+
+    def __init__(self, call: ServerCall, body: Iterable[bytes]) -> None:
+        self._call = call
+        self._body = body
+        self._parts: Iterator[bytes] | None = None
+
+    def __iter__(self) -> TracedBody:
+        return self
+
+    def __next__(self) -> bytes:
+        with self._call:  # StopIteration and every other exception leave through it and end the span
+            if self._parts is None:
+                self._parts = iter(self._body)
+            return next(self._parts)
+
+    def close(self) -> None:
+        """Close the application's body, as PEP 3333 asks, and end the span."""
+        with self._call:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        self._call.finish()
+
+    def __del__(self) -> None:
+        self._call.finish()
+
+
+def _observed(call: ServerCall, start_response: Callable[..., Any]) -> Callable[..., Any]:
+    def observing_start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        call.responded(status)
+        # Only when given: some servers' start_response takes two arguments.
+        return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
+
+    return observing_start_response
+
+
+def _is_file(environ: Environ, body: object) -> bool:
+    """Whether the server may send ``body`` by itself (sendfile): it recognises the object, so the object must stay what it is."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    if wrapper is None:
+        return False
+    if isinstance(wrapper, type) and isinstance(body, wrapper):
+        return True
+    return hasattr(body, "fileno") or hasattr(body, "filelike")
+
+
+def _headers(environ: Environ) -> dict[str, str]:
+    return {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key[:5] == "HTTP_"}
+
+
+def _url(environ: Environ) -> str:
+    """Rebuild the address (PEP 3333, "URL Reconstruction"). Paths come as latin-1 text of the bytes sent."""
+    host = environ.get("HTTP_HOST")
+    if not host:
+        host, port = environ.get("SERVER_NAME", ""), str(environ.get("SERVER_PORT", ""))
+        if port and port != {"http": "80", "https": "443"}.get(environ.get("wsgi.url_scheme", "http")):
+            host = f"{host}:{port}"
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if not _SAFE_PATH.fullmatch(path):
+        path = quote(path.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
+    query = environ.get("QUERY_STRING", "")
+    return redact_url(f"{environ.get('wsgi.url_scheme', 'http')}://{host}{path or '/'}{'?' if query else ''}{query}")
