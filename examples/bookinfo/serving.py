@@ -43,7 +43,8 @@ def serve(app: Flask) -> None:
     """
     options = _parse(app.name)
     server = create_server(app, options.host, options.port)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: sys.exit(0))
     print(f"{app.name} listens on http://{options.host}:{server.port}", flush=True)
     try:
         server.serve_forever()
