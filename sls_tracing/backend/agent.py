@@ -80,7 +80,10 @@ class Agent:
         self._endpoints.clear()
         self._queue.close()
         await asyncio.to_thread(self._worker.join, timeout)
-        return not self._worker.is_alive()
+        if self._worker.is_alive():
+            self._log.warning("agent_close", "agent: %d bytes were not decoded within %s s", len(self._queue), timeout)
+            return False
+        return True
 
     def _receive(self, datagram: bytes, protocol: Protocol) -> None:
         self._counters.add("agent_datagrams_received")
