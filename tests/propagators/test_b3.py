@@ -1,4 +1,4 @@
-"""B3: the specification's rules, and those that real Envoy forces (rows E1–E29 of the mesh facts)."""
+"""B3: the specification's rules, and those that real Envoy forces (rows E1 to E29 of the mesh facts)."""
 
 from http.client import HTTPMessage
 
@@ -353,11 +353,11 @@ def test_what_is_written_is_read_again(context, encoding):
 
 @given(
     st.dictionaries(
-        st.sampled_from(sorted(multi(sampled="", flags="", parentspanid="")) + ["b3"]), st.text() | st.binary()
+        st.sampled_from([*sorted(multi(sampled="", flags="", parentspanid="")), "b3"]), st.text() | st.binary()
     )
 )
 def test_no_header_however_strange_raises_or_goes_on_malformed(headers):
-    out, _, _, spans = server_hop(headers)
+    out, *_ = server_hop(headers)
     assert len(out["x-b3-traceid"]) in (16, 32)
     assert len(out["x-b3-spanid"]) == 16
     assert out["x-b3-sampled"] in ("0", "1")
