@@ -10,10 +10,10 @@ import opentracing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NOTHING_CARRIED", "SpanContext"]
+__all__ = ["NOTHING_CARRIED", "NO_BAGGAGE", "SpanContext"]
 
 NOTHING_CARRIED: Mapping[str, str] = MappingProxyType({})
-_NO_BAGGAGE: dict[str, str] = {}
+NO_BAGGAGE: dict[str, str] = {}
 
 
 class _Fields(NamedTuple):
@@ -22,9 +22,11 @@ class _Fields(NamedTuple):
     parent_id: int | None = None
     sampled: bool | None = True
     debug: bool = False
-    baggage: dict[str, str] = _NO_BAGGAGE
+    baggage: dict[str, str] = NO_BAGGAGE
     wide: bool = True
     carried: Mapping[str, str] = NOTHING_CARRIED
+    random: bool = False
+    firehose: bool = False
 
 
 class SpanContext(_Fields, opentracing.SpanContext):  # type: ignore[misc]
@@ -39,7 +41,9 @@ class SpanContext(_Fields, opentracing.SpanContext):  # type: ignore[misc]
     - ``debug``: forces sampling in every service that the trace meets (B3 ``X-B3-Flags: 1``, Jaeger's flag 2).
     - ``baggage``: text to text. Never modify it; :meth:`with_baggage_item` makes a new context.
     - ``wide``: the trace id is written with 32 hex digits, else with 16. An incoming id keeps the width it came with.
-    - ``carried``: headers that travel with the trace verbatim, names in lower case (``x-request-id`` for one).
+    - ``carried``: headers that travel with the trace verbatim, names in lower case (``x-request-id``, ``tracestate``); each propagator
+      writes those that belong to its format.
+    - ``random``: at least 56 bits of the trace id are known to be random (W3C level 2). ``firehose``: Jaeger's flag 8, passed on.
     """
 
     __slots__ = ()

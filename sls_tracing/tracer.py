@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import opentracing
 
 from sls_tracing.clock import wall_clock
-from sls_tracing.context import SpanContext
+from sls_tracing.context import NO_BAGGAGE, NOTHING_CARRIED, SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.guard import Guard
 from sls_tracing.identifiers import random_bits
@@ -35,6 +35,7 @@ __all__ = ["Tracer"]
 
 _new_tuple = tuple.__new__  # see span.py
 _LOW_64 = (1 << 64) - 1
+_NO_TAGS: Mapping[str, TagValue] = {}
 _NO_REFERENCES: tuple[Reference, ...] = ()
 _guard = Guard("tracer")
 
@@ -118,14 +119,12 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         if operation_name.__class__ is not str:
             operation_name = "" if operation_name is None else to_text(operation_name)
         own_tags: dict[str, TagValue] = {}
-        if parent is None or parent.trace_id is None or parent.sampled is None:
+        if parent is None:
+            context, own_tags = self._new_root(operation_name)
+        elif parent.trace_id is None or parent.sampled is None:
             context, own_tags = self._decide(parent, operation_name)
         else:
-            trace_id, parent_id, _, sampled, debug, baggage, wide, carried = parent
-            context = _new_tuple(
-                SpanContext,
-                (trace_id, self._ids(64) or self._id(64), parent_id, sampled, debug, baggage, wide, carried),
-            )
+            context = _new_tuple(SpanContext, (parent[0], self._ids(64) or self._id(64), parent[1], *parent[3:]))
         if start_time is None:
             start_time = self._clock()
         if not context.sampled and not (tags and "sampling.priority" in tags):
@@ -159,33 +158,37 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         span = self.start_span(operation_name, child_of, references, tags, start_time, ignore_active_span)
         return self._scope_manager.activate(span, finish_on_close)
 
-    def _decide(self, parent: SpanContext | None, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
-        """Make the context of a root, or of a span whose parent left the decision open; with the sampler's tags for it.
-
-        ``parent`` may hold no ids (B3 can send a decision alone): its decision, baggage and carried headers still count.
-        """
-        if parent is None:
-            parent = _NOTHING
-        trace_id = parent.trace_id
-        wide = parent.wide
-        if trace_id is None:
-            trace_id = self._id(self._trace_id_bits)
-            wide = self._trace_id_bits == 128
-            # Like Envoy and Jaeger's Go and Java clients: a root's span id is the low half of its trace id.
-            span_id = trace_id & _LOW_64 or self._id(64)
-        else:
-            span_id = self._id(64)
-        sampled = parent.sampled
-        tags: dict[str, TagValue] = {}
-        if sampled is None:
-            sampled, sampler_tags = self._is_sampled(trace_id, operation_name)
-            if sampled:
-                tags = dict(sampler_tags)
+    def _new_root(self, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
+        """Make the context of a root, with the sampler's tags for it."""
+        bits = self._trace_id_bits
+        trace_id = self._ids(bits) or self._id(bits)
+        sampled, tags = self._is_sampled(trace_id, operation_name)
+        # Like Envoy and Jaeger's Go and Java clients: a root's span id is the low half of its trace id.
+        span_id = trace_id & _LOW_64 or self._id(64)
         context = _new_tuple(
             SpanContext,
-            (trace_id, span_id, parent.span_id, sampled, parent.debug, parent.baggage, wide, parent.carried),
+            (trace_id, span_id, None, sampled, False, NO_BAGGAGE, bits == 128, NOTHING_CARRIED, True, False),
         )
-        return context, tags
+        return context, {**tags} if sampled else {}
+
+    def _decide(self, parent: SpanContext, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
+        """Make the context of a span whose parent has no ids, or left the decision open; with the sampler's tags for it.
+
+        B3 can send a decision without ids: the span is then a root that obeys it. Baggage and carried headers go on.
+        """
+        if parent.trace_id is None:
+            trace_id = self._id(self._trace_id_bits)
+            span_id = trace_id & _LOW_64 or self._id(64)
+            wide, random = self._trace_id_bits == 128, True
+        else:
+            trace_id, span_id, wide, random = parent.trace_id, self._id(64), parent.wide, parent.random
+        sampled, tags = parent.sampled, _NO_TAGS
+        if sampled is None:
+            sampled, tags = self._is_sampled(trace_id, operation_name)
+        context = parent._replace(
+            trace_id=trace_id, span_id=span_id, parent_id=parent.span_id, sampled=sampled, wide=wide, random=random
+        )
+        return context, {**tags} if sampled else {}
 
     def _id(self, bits: int) -> int:
         value = 0
@@ -260,9 +263,6 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-_NOTHING = SpanContext(sampled=None)
 
 
 def _context_of(span_or_context: opentracing.Span | opentracing.SpanContext) -> SpanContext | None:

@@ -14,7 +14,7 @@ from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.propagators.baggage import read_baggage, write_baggage
 from sls_tracing.propagators.carrier import read_headers, writer
-from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers
+from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers, write_carried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,7 @@ class B3Propagator:
         A deferred decision stays deferred: the context was extracted and no span of ours stands between.
         """
         write = writer(carrier)
-        trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried = context
+        trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried, *_ = context
         if self.encoding == "multi":
             if trace_id is not None and span_id is not None:
                 write(_TRACE_ID, f"{trace_id:032x}" if wide else f"{trace_id:016x}")
@@ -90,8 +90,8 @@ class B3Propagator:
                 write(_SAMPLED, "1" if sampled else "0")
         else:
             self._write_single(context, write)
-        for name, value in carried.items():
-            write(name, value)
+        if carried:
+            write_carried(carried, write)
         if baggage:
             write_baggage(baggage, _BAGGAGE, write)
 

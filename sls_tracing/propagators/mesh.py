@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sls_tracing.context import NOTHING_CARRIED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["PASS_THROUGH", "carried_headers"]
+__all__ = ["PASS_THROUGH", "carried_headers", "write_carried"]
 
 PASS_THROUGH: tuple[str, ...] = ("x-request-id",)
 
@@ -22,3 +22,10 @@ PASS_THROUGH: tuple[str, ...] = ("x-request-id",)
 def carried_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Return the headers of ``PASS_THROUGH`` among ``headers`` (names in lower case); an empty one is as good as none."""
     return {name: headers[name] for name in PASS_THROUGH if headers.get(name)} or NOTHING_CARRIED
+
+
+def write_carried(carried: Mapping[str, str], write: Callable[[str, str], object]) -> None:
+    """Write what :func:`carried_headers` read."""
+    for name in PASS_THROUGH:
+        if name in carried:
+            write(name, carried[name])
