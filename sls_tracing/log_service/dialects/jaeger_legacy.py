@@ -1,0 +1,242 @@
+"""The schema of Jaeger on Log Service, ``SPAN_STORAGE_TYPE=aliyun-log``: what its readers, dashboards and users know.
+
+Source: aliyun/aliyun-log-jaeger, ``plugin/storage/aliyunlog/spanstore`` (converter, reader, span_writer_resource_init). One span is one
+log: ``traceID`` in 16 or 32 hex digits, span ids without leading zeros, a root's ``parentSpanID`` ``0``, ``startTime`` and ``duration`` in
+microseconds, one content a tag. Every tag value is text there, so its type is lost; the key ``typedTags``, which other readers skip
+as they skip every key that they do not know, keeps it for this one.
+
+Reading is tolerant where Jaeger's own is not: ids of any padding, SQL's ``null``, missing keys. Unreadable references or logs become a
+warning of the span instead of failing its whole trace.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from sls_tracing.context import SpanContext
+from sls_tracing.log_service.dialects.values import (
+    as_text,
+    clean,
+    from_key_value,
+    from_time,
+    from_typed,
+    to_json,
+    to_key_value,
+    to_time,
+    to_typed,
+)
+from sls_tracing.log_service.index import TOKENS, FieldIndex, Index
+from sls_tracing.log_service.logstore import END_OF_TIME, Log
+from sls_tracing.model import LogRecord, Process, Reference, SpanRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sls_tracing.model import ReferenceType, TagValue
+
+__all__ = ["INDEX", "TYPED_TAGS", "from_log", "to_log"]
+
+TYPED_TAGS = "typedTags"
+
+_TAG = "tags."
+_PROCESS_TAG = "process.tags."
+_SAMPLED, _DEBUG = 1, 2
+_TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
+_SPAN_ID = re.compile(r"[0-9a-fA-F]{1,16}")
+_ABSENT = frozenset(("", "null"))
+_REFERENCE_NAMES: Mapping[ReferenceType, str] = {"child_of": "child-of", "follows_from": "follows-from"}
+
+_WORDS = FieldIndex(tokens=TOKENS)
+_WHOLE = FieldIndex()
+_LONG = FieldIndex("long")
+_WHOLE_TAGS = (
+    *("component", "downstream_cluster", "error", "guid:x-request-id", "node_id", "response_flags", "span.kind"),
+    *("http.method", "http.protocol", "http.status_code", "http.url", "upstream_cluster", "user_agent"),
+)
+
+INDEX = Index(
+    keys={
+        **dict.fromkeys(("operationName", "process.serviceName", "spanID"), _WORDS),
+        **dict.fromkeys(("traceID", "parentSpanID", "process.tags.ip"), _WHOLE),
+        **{_TAG + tag: _WHOLE for tag in _WHOLE_TAGS},
+        **dict.fromkeys(("duration", "startTime", "tags.request_size", "tags.response_size"), _LONG),
+    }
+)
+"""The index that Jaeger's collector creates, and ``tags.error``, without which no search or chart finds errors."""
+
+
+def to_log(record: SpanRecord) -> Log:
+    """Return the span as a log, its contents in the order in which Jaeger writes them."""
+    context = record.context
+    start = round(record.start_time * 1e6)
+    contents = [
+        ("traceID", _trace_id_text(context.trace_id)),
+        ("spanID", f"{context.span_id or 0:x}"),
+        ("parentSpanID", f"{_parent_id(record):x}"),
+        ("operationName", clean(record.operation_name)),
+        ("flags", str((_SAMPLED if context.sampled else 0) | (_DEBUG if context.debug else 0))),
+        ("startTime", str(start)),
+        ("duration", str(max(0, round(record.finish_time * 1e6) - start))),
+        ("process.serviceName", clean(record.process.service_name)),
+    ]
+    contents += [(_TAG + clean(key), as_text(value)) for key, value in record.tags.items()]
+    contents += [(_PROCESS_TAG + clean(key), as_text(value)) for key, value in record.process.tags.items()]
+    if record.references:
+        contents.append(("reference", to_json([_reference_json(reference) for reference in record.references])))
+    if record.logs:
+        contents.append(("logs", to_json([_log_json(log) for log in record.logs])))
+    if record.warnings:
+        contents.append(("Warnings", to_json([clean(warning) for warning in record.warnings])))
+    typed = {
+        name: form
+        for name, tags in (("tags", record.tags), ("process.tags", record.process.tags))
+        if (form := to_typed(tags))
+    }
+    if typed:
+        contents.append((TYPED_TAGS, to_json(typed)))
+    return Log(min(max(0, start // 1_000_000), END_OF_TIME - 1), contents)
+
+
+def _trace_id_text(trace_id: int | None) -> str:
+    if not trace_id:
+        raise ValueError("a span without ids cannot be stored")
+    return f"{trace_id:032x}" if trace_id >> 64 else f"{trace_id:016x}"
+
+
+def _parent_id(record: SpanRecord) -> int:
+    """Return the parent as Jaeger finds it: by name, else the first child-of in the same trace, else the first follows-from."""
+    if record.context.parent_id:
+        return record.context.parent_id
+    for kind in _REFERENCE_NAMES:
+        for reference in record.references:
+            if reference.type == kind and reference.trace_id == record.context.trace_id:
+                return reference.span_id
+    return 0
+
+
+def _reference_json(reference: Reference) -> dict[str, str]:
+    return {
+        "refType": _REFERENCE_NAMES[reference.type],
+        "traceID": _trace_id_text(reference.trace_id),
+        "spanID": f"{reference.span_id:x}",
+    }
+
+
+def _log_json(log: LogRecord) -> dict[str, object]:
+    return {
+        "timestamp": to_time(log.timestamp),
+        "fields": [to_key_value(key, value) for key, value in log.fields.items()],
+    }
+
+
+def from_log(contents: Mapping[str, str]) -> SpanRecord:
+    """Return the span that the log holds.
+
+    :raises ValueError: no usable ``traceID``, ``spanID`` or ``startTime``: there is no span to show.
+    """
+    warnings: list[str] = []
+    trace_id = _id(contents, "traceID", _TRACE_ID)
+    span_id = _id(contents, "spanID", _SPAN_ID)
+    if not trace_id or not span_id:
+        raise ValueError(f"no span: traceID {contents.get('traceID')!r}, spanID {contents.get('spanID')!r}")
+    start = int(contents["startTime"]) if "startTime" in contents else int(contents["__time__"]) * 1_000_000
+    parent_id = _id(contents, "parentSpanID", _SPAN_ID)
+    flags = _number(contents.get("flags"), _SAMPLED)
+    context = SpanContext(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id or None,
+        sampled=bool(flags & _SAMPLED),
+        debug=bool(flags & _DEBUG),
+        wide=len(contents["traceID"]) > 16,
+    )
+    tags, process_tags = _tags(contents, warnings)
+    references = _json_list(contents, "reference", _read_reference, warnings)
+    if parent_id and not any(r.trace_id == trace_id and r.span_id == parent_id for r in references):
+        references.insert(0, Reference("child_of", trace_id, parent_id))
+    logs = _json_list(contents, "logs", _read_log, warnings)
+    stored_warnings = _json_list(contents, "Warnings", str, warnings)
+    return SpanRecord(
+        operation_name=contents.get("operationName", ""),
+        context=context,
+        references=references,
+        start_time=start / 1e6,
+        finish_time=(start + max(0, _number(contents.get("duration"), 0))) / 1e6,
+        tags=tags,
+        logs=logs,
+        process=Process(contents.get("process.serviceName", ""), process_tags),
+        warnings=[*stored_warnings, *warnings],
+    )
+
+
+def _id(contents: Mapping[str, str], key: str, form: re.Pattern[str]) -> int:
+    text = contents.get(key, "")
+    if text in _ABSENT:
+        return 0
+    if not form.fullmatch(text):
+        raise ValueError(f"{key} {text[:40]!r} is not a hexadecimal id")
+    return int(text, 16)
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text) else default
+
+
+def _tags(contents: Mapping[str, str], warnings: list[str]) -> tuple[dict[str, TagValue], dict[str, TagValue]]:
+    typed: dict[str, Any] = {}
+    text = contents.get(TYPED_TAGS, "")
+    if text not in _ABSENT:
+        try:
+            typed = json.loads(text)
+            typed_tags, typed_process_tags = dict(typed.get("tags", {})), dict(typed.get("process.tags", {}))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            warnings.append(f"unreadable {TYPED_TAGS}: every tag is text")
+            typed_tags, typed_process_tags = {}, {}
+    else:
+        typed_tags, typed_process_tags = {}, {}
+    tags: dict[str, TagValue] = {}
+    process_tags: dict[str, TagValue] = {}
+    for key, value in contents.items():
+        if key.startswith(_TAG):
+            name = key[len(_TAG) :]
+            tags[name] = from_typed(typed_tags[name], value) if name in typed_tags else value
+        elif key.startswith(_PROCESS_TAG):
+            name = key[len(_PROCESS_TAG) :]
+            process_tags[name] = from_typed(typed_process_tags[name], value) if name in typed_process_tags else value
+    return tags, process_tags
+
+
+def _json_list(contents: Mapping[str, str], key: str, read: Callable[[Any], Any], warnings: list[str]) -> list[Any]:
+    """Read a JSON array element by element; an unreadable one costs itself and leaves a warning."""
+    text = contents.get(key, "")
+    if text in _ABSENT:
+        return []
+    try:
+        elements = json.loads(text)
+    except (ValueError, RecursionError):
+        elements = None
+    if not isinstance(elements, list):
+        warnings.append(f"unreadable {key}: {text[:100]}")
+        return []
+    found: list[Any] = []
+    for element in elements:
+        try:
+            found.append(read(element))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            warnings.append(f"unreadable {key}: {str(element)[:100]}")
+    return found
+
+
+def _read_reference(element: Mapping[str, str]) -> Reference:
+    kind = str(element.get("refType", "child-of")).lower().replace("_", "-")
+    trace_id, span_id = _id(element, "traceID", _TRACE_ID), _id(element, "spanID", _SPAN_ID)
+    if not trace_id or not span_id:
+        raise ValueError("a reference names a trace and a span")
+    return Reference("follows_from" if kind == "follows-from" else "child_of", trace_id, span_id)
+
+
+def _read_log(element: Mapping[str, Any]) -> LogRecord:
+    fields: Sequence[Mapping[str, Any]] = element.get("fields") or ()
+    return LogRecord(from_time(str(element["timestamp"])), dict(from_key_value(field) for field in fields))

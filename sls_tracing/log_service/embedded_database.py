@@ -1,0 +1,104 @@
+"""The DuckDB file of the embedded Log Service: opening it, and who may speak to it when.
+
+One process opens a file (DuckDB's rule); within it, one thread writes at a time and any number read, each call on a connection of its
+own (a cursor costs 5 µs; DuckDB's readers see a snapshot and never wait for the writer). Queries come from users, so the
+database can reach nothing outside itself and cannot be told otherwise.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.log_service.logstore import LogServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MEMORY", "Database"]
+
+MEMORY = ":memory:"
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "lock_configuration": "true",
+}
+
+
+class Database:
+    """An open DuckDB database, in a file or in memory, shared by the logstores in it."""
+
+    def __init__(self, path: str = MEMORY) -> None:
+        self.path = path
+        self.write_lock = threading.RLock()
+        """Held around everything that writes: two writers would not corrupt the file, but fail with conflicts."""
+        self._connection: duckdb.DuckDBPyConnection | None = _open(path)
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a connection for one call. What DuckDB raises inside becomes :class:`LogServiceError`."""
+        if self._connection is None:
+            raise LogServiceError("LogStoreNotExist", f"the embedded Log Service in {self.path} is closed")
+        try:
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.DataError) as error:
+            raise LogServiceError("ParameterInvalid", _first_line(error)) from error
+        except (duckdb.InvalidInputException, duckdb.NotImplementedException, duckdb.OutOfRangeException) as error:
+            raise LogServiceError("ParameterInvalid", _first_line(error)) from error
+        except duckdb.Error as error:
+            raise LogServiceError("InternalServerError", _first_line(error)) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a connection for writing: all of it happens, and is on disk when the block ends, or none of it."""
+        with self.write_lock, self.connection() as connection:
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def close(self) -> None:
+        """Write everything into the file and let go of it. Closing twice is fine."""
+        with self.write_lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+
+def _open(path: str) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(path, config=_SETTINGS)
+    except duckdb.Error as error:
+        raise ConfigurationError(_remedy(path, str(error))) from error
+
+
+def _remedy(path: str, reason: str) -> str:
+    """Say what to do about a file that DuckDB would not open, by looking at the file rather than at DuckDB's words."""
+    file = Path(path)
+    if not file.parent.is_dir():
+        return f"cannot store in {path}: there is no directory {file.parent}; create it or name another file"
+    if file.is_dir():
+        return f"cannot store in {path}: it is a directory; name a file in it, such as {file / 'traces.duckdb'}"
+    if "lock" in reason.lower():
+        return (
+            f"cannot store in {path}: another process has it open (one process per file); stop it or name another file"
+        )
+    if "not a valid DuckDB" in reason:
+        return f"cannot store in {path}: the file exists and is not a DuckDB database; name another file"
+    return f"cannot store in {path}: {reason.splitlines()[0]}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0].strip()
