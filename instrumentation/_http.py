@@ -36,6 +36,11 @@ _STATUS = re.compile(r"\d{3}(?!\d)")
 _NO_ERRORS = (StopIteration, StopAsyncIteration, GeneratorExit)
 """How iterables end: PEP 3333 bodies, and gunicorn's way out of a request at shutdown."""
 
+_UNREADABLE = (
+    opentracing.InvalidCarrierException,
+    opentracing.SpanContextCorruptedException,
+    opentracing.UnsupportedFormatException,
+)
 _guard = Guard("instrumentation_http")
 
 
@@ -143,7 +148,9 @@ class ServerCall(Call):
 
         The active span is no parent: a request comes from outside, and what is active in a server's thread was left there by mistake.
         """
-        parent = _guard.call(None, tracer.extract, Format.HTTP_HEADERS, headers)
+        parent = None
+        with _guard:
+            parent = _extract(tracer, headers)
         name = method_name(method)
         tags = {"component": component, "span.kind": "server", "http.method": method}
         span = _guard.call(None, tracer.start_span, name, child_of=parent, tags=tags, ignore_active_span=True)
@@ -216,6 +223,13 @@ def inject_headers(call: Call, headers: MutableMapping[str, Any]) -> None:
         for name, value in carrier.items():
             if _format_of(name) not in given:
                 headers[name] = InjectedHeader(value)
+
+
+def _extract(tracer: opentracing.Tracer, headers: Mapping[str, str]) -> opentracing.SpanContext | None:
+    try:
+        return tracer.extract(Format.HTTP_HEADERS, headers)
+    except _UNREADABLE:  # a tracer may say so of headers that are malformed, or just not there: a new trace begins
+        return None
 
 
 def _format_of(name: object) -> str:

@@ -138,8 +138,13 @@ def _current_call() -> ServerCall | None:
 
 def _with_completeness(call: ServerCall, response: Any) -> Any:
     with _guard:
-        call.body_is_complete = not response.is_streamed
+        call.body_is_complete = not response.is_streamed or _is_error_page(response)
     return response
+
+
+def _is_error_page(response: Any) -> bool:
+    """Whether this is what Flask makes of an HTTPException: a whole page, but run through WSGI once and so without a ``len``."""
+    return type(response.response) is ClosingIterator and response.content_length is not None
 
 
 def _is_complete(call: ServerCall, body: object) -> bool:

@@ -150,7 +150,7 @@ def _finish_with_body(call: ClientCall, response: Any) -> bool:
     response is not held here, and no cycle is made that would keep its connection until the next collection.
     """
     raw = response.raw
-    if raw is None or raw.closed or not hasattr(raw, "release_conn"):
+    if raw is None or raw.closed or raw.length_remaining == 0 or not hasattr(raw, "release_conn"):
         return False
     reference = weakref.ref(raw)
 
