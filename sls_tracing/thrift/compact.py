@@ -1,0 +1,250 @@
+"""Spans in Thrift's compact protocol: UDP 6831, what Jaeger's clients speak by default.
+
+A field begins with one byte, the distance from the previous field's number (high nibble) and its type (low nibble; a bool's type is its
+value). Integers are zigzag varints, text is a varint length and UTF-8, doubles are little-endian, a list begins with one byte of
+count and type, or 0xF and the type and then the count as a varint, a struct ends with 0.
+(Thrift's ``doc/specs/thrift-compact-protocol.md``.)
+
+Optional lists that are empty are left out, as thriftpy2 does for a field that is None. jaeger-client writes an empty ``logs``; servers
+read both alike.
+"""
+
+from __future__ import annotations
+
+import struct
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from sls_tracing.thrift.schema import (
+    DEBUG_FLAGS,
+    FIREHOSE_FLAG,
+    LOW_64,
+    MAX_I64,
+    MESSAGE_ID,
+    METHOD,
+    MIN_I64,
+    REFERENCE_TYPES,
+    TAG_BINARY,
+    TAG_BOOL,
+    TAG_DOUBLE,
+    TAG_LONG,
+    TAG_STRING,
+    ClientStats,
+    EncodeError,
+    integer_text,
+    text_bytes,
+)
+from sls_tracing.thrift.tags import Remembered, TagEncoder
+from sls_tracing.thrift.varint import unsigned_varint, zigzag, zigzag_id, zigzag_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sls_tracing.model import LogRecord, Process, Reference, SpanRecord
+
+__all__ = ["CompactEncoder"]
+
+_TRUE, _FALSE, _I32, _I64, _DOUBLE, _STRING, _LIST, _STRUCT = 1, 2, 5, 6, 7, 8, 9, 12
+_STOP = b"\0"
+
+
+def _field(distance: int, kind: int) -> bytes:
+    return bytes((distance << 4 | kind,))
+
+
+def _text(value: bytes) -> bytes:
+    return unsigned_varint(len(value)) + value
+
+
+def _list_header(count: int) -> bytes:
+    return _field(count, _STRUCT) if count < 15 else _field(15, _STRUCT) + unsigned_varint(count)
+
+
+# A tag: 1 key, 2 vType, and one of 3 vStr, 4 vDouble, 5 vBool, 6 vLong, 7 vBinary.
+def _value_start(tag_type: int, number: int, kind: int) -> bytes:
+    return _field(1, _I32) + zigzag(tag_type) + _field(number - 2, kind)
+
+
+_start_text = _value_start(TAG_STRING, 3, _STRING)
+_start_double = _value_start(TAG_DOUBLE, 4, _DOUBLE)
+_start_long = _value_start(TAG_LONG, 6, _I64)
+_start_binary = _value_start(TAG_BINARY, 7, _STRING)
+_whole_true = _value_start(TAG_BOOL, 5, _TRUE) + _STOP
+_whole_false = _value_start(TAG_BOOL, 5, _FALSE) + _STOP
+_pack_double = Struct("<3sdx").pack
+
+
+def _text_value(value: str) -> bytes:
+    return _start_text + _text(text_bytes(value)) + _STOP
+
+
+def _binary_value(value: bytes) -> bytes:
+    return _start_binary + _text(value) + _STOP
+
+
+def _long_value(value: int) -> bytes:
+    if MIN_I64 <= value <= MAX_I64:
+        return _start_long + zigzag(value) + _STOP
+    return _start_text + _text(integer_text(value)) + _STOP
+
+
+def _double_value(value: float) -> bytes:
+    return _pack_double(_start_double, value)
+
+
+def _bool_value(value: bool) -> bytes:
+    return _whole_true if value else _whole_false
+
+
+_VALUES: dict[type, Callable[..., bytes]] = {
+    str: _text_value,
+    bool: _bool_value,
+    int: _long_value,
+    float: _double_value,
+    bytes: _binary_value,
+}
+
+
+def _tag_key(key: str) -> bytes:
+    return _field(1, _STRING) + _text(text_bytes(key))
+
+
+_next_i64, _next_text, _next_list = _field(1, _I64), _field(1, _STRING), _field(1, _LIST)
+_FLAGS = [_field(1, _I32) + zigzag(flags) for flags in range(16)]
+_FLAGS_AFTER_NAME = [_field(2, _I32) + zigzag(flags) for flags in range(16)]  # no references in between
+_REFERENCE_TYPES = {name: _field(1, _I32) + zigzag(number) for name, number in REFERENCE_TYPES.items()}
+
+
+class CompactEncoder:
+    """Encodes spans one by one, then the message around them (see :class:`sls_tracing.thrift.schema.Encoder`)."""
+
+    def __init__(self) -> None:
+        self._names = Remembered()
+        self._encode_tags = TagEncoder(_tag_key, _VALUES).encode
+        self._trace: tuple[int, bytes] = (0, _trace_id(0))
+
+    def span(self, record: SpanRecord) -> bytes:
+        """Return a whole ``Span`` struct."""
+        try:
+            operation_name, context, references, start_time, finish_time, tags, logs = record[:7]
+            trace_id, span_id, parent_id, sampled, debug = context[:5]
+            if trace_id is None or span_id is None:
+                raise ValueError("a context without ids")  # noqa: TRY301 - becomes an EncodeError like the rest
+            # Spans of one trace often come in a row, and so do a span's own id and that of its reference: one id is remembered.
+            known, trace = self._trace
+            if trace_id != known:
+                trace = _trace_id(trace_id)
+                self._trace = (trace_id, trace)
+            flags = DEBUG_FLAGS if debug else 1 if sampled else 0
+            if context.firehose:
+                flags |= FIREHOSE_FLAG
+            parent = zigzag_id(parent_id) if parent_id else _STOP
+            start = round(start_time * 1e6)
+            duration = round(finish_time * 1e6) - start
+            parts = [
+                trace,
+                _next_i64,
+                zigzag_id(span_id),
+                _next_i64,
+                parent,
+                self._names.get(operation_name) or self._name(operation_name),
+                _FLAGS_AFTER_NAME[flags],
+                _next_i64,
+                zigzag_time(start),
+                _next_i64,
+                zigzag_time(duration)
+                if duration > 0
+                else _STOP,  # negative when the clock was set back; STOP is also a zero
+            ]
+            if references:
+                parts[6] = _references(references, trace_id, trace, parent_id, parent) + _FLAGS[flags]
+            if tags:
+                count = len(tags)
+                parts += (_TAGS[count] if count < 15 else _next_list + _list_header(count), self._encode_tags(tags))
+            if logs:
+                parts += self._logs(logs, _next_list if tags else _field(2, _LIST))
+            parts.append(_STOP)
+            return b"".join(parts)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, struct.error) as error:
+            raise EncodeError(f"a span that cannot be encoded: {error!r}") from error
+
+    def _name(self, name: str) -> bytes:
+        return self._names.add(name, _next_text + _text(text_bytes(name)))
+
+    def _logs(self, logs: Sequence[LogRecord], field: bytes) -> list[bytes]:
+        parts = [field, _list_header(len(logs))]
+        for timestamp, fields in logs:
+            time = zigzag_time(round(timestamp * 1e6))
+            parts += (_next_i64, time, _next_list, _list_header(len(fields)), self._encode_tags(fields), _STOP)
+        return parts
+
+    def process(self, process: Process) -> bytes:
+        """Return a whole ``Process`` struct."""
+        try:
+            name = _next_text + _text(text_bytes(process.service_name))
+            tags = process.tags
+            return name + (_next_list + _list_header(len(tags)) + self._encode_tags(tags) if tags else b"") + _STOP
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, struct.error) as error:
+            raise EncodeError(f"a process that cannot be encoded: {error!r}") from error
+
+    def emit_batch(
+        self, process: bytes, spans: Sequence[bytes], *, seq_no: int | None = None, stats: ClientStats | None = None
+    ) -> bytes:
+        """Return the message ``Agent.emitBatch``: one datagram."""
+        return b"".join((
+            _MESSAGE, process, _next_list, _list_header(len(spans)), *spans, _trailer(seq_no, stats), _STOP, _STOP
+        ))  # fmt: skip
+
+    def batch(
+        self, process: bytes, spans: Sequence[bytes], *, seq_no: int | None = None, stats: ClientStats | None = None
+    ) -> bytes:
+        """Return a bare ``Batch`` struct."""
+        return b"".join((
+            _next_struct, process, _next_list, _list_header(len(spans)), *spans, _trailer(seq_no, stats), _STOP
+        ))  # fmt: skip
+
+    def envelope_size(
+        self, process: bytes, count: int, *, seq_no: int | None = None, stats: ClientStats | None = None
+    ) -> int:
+        """Return the exact bytes that :meth:`emit_batch` adds to ``count`` spans, the process among them."""
+        return _ENVELOPE + len(process) + len(_list_header(count)) + len(_trailer(seq_no, stats))
+
+
+_TAGS = [_next_list + _list_header(count) for count in range(15)]
+_next_struct = _field(1, _STRUCT)
+_ONEWAY, _VERSION = 4, 1
+_MESSAGE = bytes((0x82, _ONEWAY << 5 | _VERSION, MESSAGE_ID)) + _text(METHOD.encode())
+_MESSAGE += _next_struct  # the argument "batch"
+_MESSAGE += _next_struct  # its field "process"
+_ENVELOPE = len(_MESSAGE + _next_list + _STOP + _STOP)
+
+
+def _trace_id(trace_id: int) -> bytes:
+    """Return the two fields of a trace id, low and high; they are neighbours in Span and in SpanRef."""
+    return _next_i64 + zigzag_id(trace_id & LOW_64) + _next_i64 + zigzag_id(trace_id >> 64)
+
+
+def _references(
+    references: Sequence[Reference], trace_id: int, trace: bytes, parent_id: int | None, parent: bytes
+) -> bytes:
+    """Return the list of links. Nearly always there is one, to the parent in the same trace, whose ids are encoded already."""
+    parts = [_next_list, _list_header(len(references))]
+    for kind, linked_trace, linked_span in references:
+        parts += (
+            _REFERENCE_TYPES[kind],
+            trace if linked_trace == trace_id else _trace_id(linked_trace),
+            _next_i64,
+            parent if linked_span == parent_id else zigzag_id(linked_span),
+            _STOP,
+        )
+    return b"".join(parts)
+
+
+def _trailer(seq_no: int | None, stats: ClientStats | None) -> bytes:
+    if seq_no is None and stats is None:
+        return b""
+    trailer = b"" if seq_no is None else _next_i64 + zigzag(seq_no)
+    if stats is not None:
+        trailer += _field(1 if seq_no is not None else 2, _STRUCT)
+        trailer += b"".join([_next_i64 + zigzag(count) for count in stats]) + _STOP
+    return trailer
