@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sls_tracing.log_service.embedded_database import MEMORY, Database
-from sls_tracing.log_service.embedded_layout import BASE_COLUMNS, SQL_TYPES, Column, Layout
+from sls_tracing.log_service.embedded_layout import BASE_COLUMNS, SQL_TYPES, TAG, Column, Layout
 from sls_tracing.log_service.index import Index
 from sls_tracing.log_service.logstore import PAGE_LINES, LogGroup, LogServiceError, QueryResult
 from sls_tracing.log_service.query import split
@@ -24,7 +24,7 @@ from sls_tracing.log_service.query.quoting import sql_name
 from sls_tracing.log_service.query.search import parse_search
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import duckdb
 
@@ -58,11 +58,16 @@ class EmbeddedLogstore:
         """Store the group in one transaction."""
         if not group.logs:
             return
+        fields = {key for log in group.logs for key, _ in log.contents}
+        fields.update(TAG + key for key, _ in group.tags)
         with self._database.write_lock:
-            try:
-                rows = self._layout.rows(group)
+            if self._layout.missing(self._layout.index, fields):
                 with self._database.transaction() as connection:
-                    appender = connection.appender("log:" + self.name, columns=self._layout.select.split(", "))
+                    self._layout = self._save(connection, self._layout, self._layout.index, fields)
+            try:
+                columns, rows = self._layout.rows(group, fields)
+                with self._database.transaction() as connection:
+                    appender = connection.appender("log:" + self.name, columns=columns)
                     appender.append_rows(rows)
                     appender.flush()
             except (TypeError, ValueError) as error:
@@ -139,8 +144,10 @@ class EmbeddedLogstore:
             merged = stored.merged(index) if index is not None else stored
             return layout if merged == stored else self._save(connection, layout, merged)
 
-    def _save(self, connection: duckdb.DuckDBPyConnection, layout: Layout, index: Index) -> Layout:
-        new = layout.missing(index)
+    def _save(
+        self, connection: duckdb.DuckDBPyConnection, layout: Layout, index: Index, fields: Collection[str] = ()
+    ) -> Layout:
+        new = layout.missing(index, fields)
         for column in new:
             connection.execute(f"ALTER TABLE {self._table} ADD COLUMN {column.name} {SQL_TYPES[column.type]}")
         columns = [*layout.columns, *new]

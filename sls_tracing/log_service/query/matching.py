@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["SEPARATOR", "Fields", "Matcher", "condition"]
 
 SEPARATOR = "\x1f"
-"""Between the values of a log when they are searched as one text: it ends a word, and no phrase spans it."""
+"""Between values that are searched as one text: it ends a word, and no phrase spans it."""
 
 
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _NO_WILDCARDS = str.maketrans("", "", "*?")
 
 
@@ -57,8 +58,8 @@ class Fields(Protocol):
     def field(self, name: str) -> Matcher:
         """Return how to match ``name``; raise :class:`LogServiceError` for a field that is not indexed."""
 
-    def full_text(self) -> Matcher:
-        """Return how to match the whole log; raise :class:`LogServiceError` where there is no full-text index."""
+    def full_text(self) -> Sequence[Matcher]:
+        """Return all that full text looks into, one after the other; raise :class:`LogServiceError` where there is no full-text index."""
 
 
 def condition(node: Node, fields: Fields) -> str:
@@ -73,7 +74,7 @@ def condition(node: Node, fields: Fields) -> str:
         case Or(nodes):
             return "(" + " OR ".join(_alternatives(nodes, fields)) + ")"
         case FullText(value):
-            return _contains(fields.full_text(), value)
+            return _anywhere(fields.full_text(), value)
         case Exists(name):
             return f"{fields.field(name).expression} IS NOT NULL"
         case Field(name, value):
@@ -107,9 +108,16 @@ def _alternatives(nodes: Sequence[Node], fields: Fields) -> list[str]:
 def _field(matcher: Matcher, node: Field) -> str:
     if not matcher.numeric:
         return _contains(matcher, node.value)
-    if not re.fullmatch(r"[+-]?\d+(\.\d+)?", node.value.text):
+    if not _PLAIN_NUMBER.fullmatch(node.value.text):
         raise LogServiceError("ParameterInvalid", f"field {node.name} is a number; {node.value.text!r} is not")
     return f"{matcher.expression} = {node.value.text}"
+
+
+def _anywhere(matchers: Sequence[Matcher], value: Value) -> str:
+    conditions = [_contains(matcher, value) for matcher in matchers if not matcher.numeric]
+    if _PLAIN_NUMBER.fullmatch(value.text):
+        conditions += [f"{matcher.expression} = {value.text}" for matcher in matchers if matcher.numeric]
+    return f"({' OR '.join(conditions)})"
 
 
 def _number_field(fields: Fields, node: Compare | Range) -> str:
