@@ -71,7 +71,7 @@ def parse_trace_query(parameters: Parameters, now: float) -> TraceQuery:
         raise ParameterError("'maxDuration' should be greater than 'minDuration'")
     return TraceQuery(
         service=service,
-        operation=first(parameters, "operation") or None,
+        operation=first(parameters, "operation"),
         tags=tags,
         min_duration=shortest or None,
         max_duration=longest or None,

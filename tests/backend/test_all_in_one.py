@@ -32,7 +32,7 @@ def test_from_datagram_to_answer(protocol, emit_batch, send, eventually):
 
 
 JAEGER_CLIENT = """
-import sys, jaeger_client
+import sys, time, jaeger_client
 config = {
     "sampler": {"type": "const", "param": 1},
     "local_agent": {"reporting_host": "127.0.0.1", "reporting_port": int(sys.argv[1])},
@@ -41,7 +41,9 @@ tracer = jaeger_client.Config(config, service_name="legacy").initialize_tracer()
 with tracer.start_span("parent", tags={"float": 1.5, "flag": True}) as parent:
     with tracer.start_span("child", child_of=parent) as child:
         child.log_kv({"event": "hit"})
-tracer.close().result(10)
+closed = tracer.close()
+while not closed.done():
+    time.sleep(0.01)
 """
 
 

@@ -24,7 +24,7 @@ def query(text):
 def test_defaults():
     """48 hours up to now, 100 traces, no other condition; `lookback` is ignored."""
     found = query("service=a&lookback=1h&operation=&minDuration=&maxDuration=&tags=%7B%7D")
-    assert (found.service, found.operation, dict(found.tags)) == ("a", None, {})
+    assert (found.service, found.operation, dict(found.tags)) == ("a", "", {})
     assert (found.min_duration, found.max_duration, found.limit) == (None, None, 100)
     assert (found.start_min, found.start_max) == (NOW - 48 * 3600, NOW)
 
