@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from sls_tracing.model import TagValue
 
-__all__ = ["as_text", "clean", "from_key_value", "from_time", "from_typed", "to_key_value", "to_time", "to_typed"]
+__all__ = [
+    "as_text",
+    "clean",
+    "from_key_value",
+    "from_time",
+    "from_typed",
+    "to_json",
+    "to_key_value",
+    "to_time",
+    "to_typed",
+]
 
 _BINARY_SHOWN = 256
 _INT64 = range(-(2**63), 2**63)
@@ -40,7 +50,7 @@ def as_text(value: TagValue) -> str:
     """
     kind = type(value)
     if kind is str:
-        return clean(value)  # type: ignore[arg-type]
+        return value if value.isascii() else clean(value)  # type: ignore[union-attr,return-value,arg-type]
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
@@ -144,6 +154,5 @@ def from_time(text: str) -> float:
     return (int(moment.timestamp()) * 1_000_000 + round(nanos / 1000)) / 1e6
 
 
-def to_json(value: object) -> str:
-    """Return compact JSON with text as it is, not escaped to ASCII."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Compact JSON with text as it is, not escaped to ASCII. Bound once: ``json.dumps`` would make an encoder a call."""
