@@ -120,7 +120,7 @@ class B3Propagator:
             fields = self._read_multi(headers)
         else:
             fields = self._choose(self._read_single(headers[_SINGLE]), self._read_multi(headers))
-        carried = carried_headers(headers)
+        carried = carried_headers(headers, self._counters)
         baggage = read_baggage(headers, _BAGGAGE)
         if fields == _NOTHING and not carried and not baggage:
             return None

@@ -3,24 +3,29 @@
     trace id high u64 · trace id low u64 · span id u64 · parent id u64 · flags u8 · baggage count i32 ·
     then for each item: key length i32, key, value length i32, value (UTF-8)
 
-Flags: 1 sampled, 2 debug. A decision that is still open cannot be told in this format and is written as not sampled.
+Flags: 1 sampled, 2 debug. Go takes at most 180 items of at most 4096 bytes and refuses the whole context for one more, so what goes beyond
+that is left out here and counted as ``propagation_baggage_dropped``. A decision that is still open cannot be told in this format and is written as not sampled.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import opentracing
 
 from sls_tracing.context import SpanContext
+from sls_tracing.metrics import counters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["BinaryPropagator"]
 
 _HEAD = struct.Struct(">QQQQBi")
 _LENGTH = struct.Struct(">i")
 _LOW_64 = (1 << 64) - 1
-_MAX_ITEMS, _MAX_ITEM_BYTES = 180, 4096  # the Go client's bounds
+_MAX_ITEMS, _MAX_ITEM_BYTES = 180, 4096  # the Go client's bounds: items, and bytes of one item's key and value together
 
 
 class BinaryPropagator:
@@ -34,17 +39,20 @@ class BinaryPropagator:
         if context.trace_id is None or context.span_id is None:
             return
         flags = (1 if context.sampled else 0) | (3 if context.debug else 0)
-        carrier += _HEAD.pack(
-            context.trace_id >> 64,
-            context.trace_id & _LOW_64,
-            context.span_id,
-            context.parent_id or 0,
-            flags,
-            len(context.baggage),
-        )
-        for text in (part for item in context.baggage.items() for part in item):
-            encoded = text.encode("utf-8", "replace")
-            carrier += _LENGTH.pack(len(encoded)) + encoded
+        items = _encode_baggage(context.baggage)
+        try:
+            head = _HEAD.pack(
+                context.trace_id >> 64,
+                context.trace_id & _LOW_64,
+                context.span_id,
+                context.parent_id or 0,
+                flags,
+                len(items),
+            )
+        except struct.error as error:
+            msg = f"ids of 128 and 64 bits cannot hold those of {context!r}"
+            raise opentracing.SpanContextCorruptedException(msg) from error
+        carrier += head + b"".join(items)
 
     def extract(self, carrier: Any) -> SpanContext | None:
         """Read a context; None from an empty carrier. Raises ``SpanContextCorruptedException`` for anything else unreadable."""
@@ -66,6 +74,17 @@ class BinaryPropagator:
             raise opentracing.SpanContextCorruptedException(msg)
         debug = bool(flags & 2)
         return SpanContext(trace_id, span_id, parent_id or None, debug or bool(flags & 1), debug, baggage, high != 0)
+
+
+def _encode_baggage(baggage: Mapping[str, str]) -> list[bytes]:
+    items: list[bytes] = []
+    for key, value in baggage.items():
+        key_bytes, value_bytes = key.encode("utf-8", "replace"), value.encode("utf-8", "replace")
+        if len(key_bytes) + len(value_bytes) <= _MAX_ITEM_BYTES and len(items) < _MAX_ITEMS:
+            items.append(_LENGTH.pack(len(key_bytes)) + key_bytes + _LENGTH.pack(len(value_bytes)) + value_bytes)
+        else:
+            counters.add("propagation_baggage_dropped")
+    return items
 
 
 def _read_baggage(data: bytes, count: int) -> dict[str, str]:

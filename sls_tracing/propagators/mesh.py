@@ -7,9 +7,11 @@ takes its sampling decision from it; only the application can carry it from the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sls_tracing.context import NOTHING_CARRIED
+from sls_tracing.metrics import Counters, counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,9 +21,24 @@ __all__ = ["PASS_THROUGH", "carried_headers", "write_carried"]
 PASS_THROUGH: tuple[str, ...] = ("x-request-id",)
 
 
-def carried_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the headers of ``PASS_THROUGH`` among ``headers`` (names in lower case); an empty one is as good as none."""
-    return {name: headers[name] for name in PASS_THROUGH if headers.get(name)} or NOTHING_CARRIED
+# RFC 9110 §5.5. A folded line reaches WSGI with its line break; forwarded, it would make the outgoing request fail, or smuggle a header.
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]+").fullmatch
+
+
+def carried_headers(headers: Mapping[str, str], counters: Counters = counters) -> Mapping[str, str]:
+    """Return the headers of ``PASS_THROUGH`` among ``headers`` (names in lower case); an empty one is as good as none.
+
+    A value that no header may hold is dropped and counted as ``propagation_headers_malformed``.
+    """
+    carried = {}
+    for name in PASS_THROUGH:
+        value = headers.get(name)
+        if value:
+            if _FIELD_VALUE(value):
+                carried[name] = value
+            else:
+                counters.add("propagation_headers_malformed")
+    return carried or NOTHING_CARRIED
 
 
 def write_carried(carried: Mapping[str, str], write: Callable[[str, str], object]) -> None:
