@@ -10,7 +10,7 @@ OpenTracing's own exceptions and no others.
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "SenderError", "TracingError"]
+__all__ = ["ConfigurationError", "SenderError", "TracingError", "require_methods"]
 
 
 class TracingError(Exception):
@@ -23,3 +23,11 @@ class ConfigurationError(TracingError, ValueError):
 
 class SenderError(TracingError):
     """Spans could not be delivered."""
+
+
+def require_methods(what: str, found: object, methods: tuple[str, ...]) -> None:
+    """Raise :class:`ConfigurationError` unless ``found`` has ``methods``: better at start than once a span."""
+    missing = [name for name in methods if not callable(getattr(found, name, None))]
+    if missing or isinstance(found, type):
+        remedy = f"pass {found.__name__}(…)" if isinstance(found, type) else f"it must have {', '.join(methods)}"
+        raise ConfigurationError(f"not a {what}: {found!r}; {remedy}")

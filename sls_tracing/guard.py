@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sls_tracing.clock import Clock
 
-__all__ = ["Guard", "LimitedLog"]
+__all__ = ["Guard", "LimitedLog", "is_ours", "limited_log"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,6 +68,11 @@ limited_log = LimitedLog()
 """The process-wide one."""
 
 
+def is_ours(function: Callable[..., object]) -> bool:
+    """Return whether this library defines ``function``; a method that a subclass of the user's overrides is the user's."""
+    return str(getattr(function, "__module__", None)).startswith("sls_tracing.")
+
+
 class Guard:
     """A reusable ``with`` block that swallows exceptions; ``where`` names it in the log and in ``guard_failures_<where>``."""
 
@@ -99,7 +104,7 @@ class Guard:
 
     def wrap(self, function: Callable[P, T], default: T) -> Callable[P, T]:
         """Return ``function`` guarded; a function of our own comes back as it is, since it is tested not to raise."""
-        if (getattr(function, "__module__", None) or "").startswith("sls_tracing."):
+        if is_ours(function):
             return function
 
         @functools.wraps(function)

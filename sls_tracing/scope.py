@@ -10,6 +10,7 @@ import opentracing
 # that activates through either manager sees the same active span. opentracing 2.4 is the last release; the name is stable.
 from opentracing.scope_managers.contextvars import _SCOPE
 
+from sls_tracing.guard import Guard
 from sls_tracing.values import error_fields
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ContextVarsScopeManager", "Scope", "active_span"]
 
 _get = _SCOPE.get
+_guard = Guard("scope")
 
 
 def active_span() -> opentracing.Span | None:
@@ -55,8 +57,11 @@ class Scope(opentracing.Scope):  # type: ignore[misc]
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            self._span.set_tag("error", True)
-            self._span.log_kv(error_fields(error))
+            with (
+                _guard
+            ):  # the span may be another tracer's, and the application's exception must be the one that goes on
+                self._span.set_tag("error", True)
+                self._span.log_kv(error_fields(error))
         self.close()
 
 

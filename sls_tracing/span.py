@@ -8,7 +8,7 @@ import opentracing
 
 from sls_tracing.guard import Guard
 from sls_tracing.model import LogRecord, SpanRecord
-from sls_tracing.values import PLAIN_TYPES, error_fields, to_fields, to_text, to_value
+from sls_tracing.values import PLAIN_TYPES, error_fields, to_fields, to_seconds, to_text, to_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,35 +64,49 @@ class Span(opentracing.Span):  # type: ignore[misc]
         """
         if self.finish_time is not None:
             return self
+        if type(key) is not str:
+            key = to_text(key)
         if key == "sampling.priority":
             self._tracer._change_priority(self, value)
-        self.tags[key if type(key) is str else to_text(key)] = value if type(value) in PLAIN_TYPES else to_value(value)
+        self.tags[key] = value if type(value) in PLAIN_TYPES else to_value(value)
         return self
 
     def log_kv(self, key_values: Mapping[str, Any], timestamp: float | None = None) -> Span:
-        """Add a log: fields of any type, stored as text, bool or number; ``timestamp`` in seconds, now if None."""
+        """Add a log: fields of any type, stored as text, bool or number; ``timestamp`` in seconds, now if None.
+
+        A log has at least one field: without any it is dropped.
+        """
         if self.finish_time is None:
-            time = self._tracer._clock() if timestamp is None else timestamp
-            self.logs.append(LogRecord(time, _guard.call({}, to_fields, key_values)))
+            clock = self._tracer._clock
+            time = clock() if timestamp is None else to_seconds(timestamp, clock)
+            fields = _guard.call({}, to_fields, key_values)
+            if fields:
+                self.logs.append(LogRecord(time, fields))
         return self
 
     def set_baggage_item(self, key: str, value: str) -> Span:
         """Attach text to the trace from here on: every span below this one carries it, in every service."""
+        if self.finish_time is not None:
+            return self
         key, value = to_text(key), to_text(value)
-        self._context = self._context.with_baggage_item(key, value)
+        with self._tracer._lock:  # of two threads that set an item at once, none may lose its own
+            self._context = self._context.with_baggage_item(key, value)
         return self.log_kv({"event": "baggage", "key": key, "value": value})
 
     def get_baggage_item(self, key: str) -> str | None:
         """Return the baggage item, or None."""
-        return self._context.baggage.get(key)
+        return self._context.baggage.get(to_text(key))
 
     def finish(self, finish_time: float | None = None) -> None:
         """End the span and hand it to the reporter; ``finish_time`` in seconds, now if None. A second call does nothing."""
-        if self.finish_time is not None:
-            return
         tracer = self._tracer
-        if finish_time is None:
-            finish_time = tracer._clock()
+        try:
+            # Deleting is atomic, testing a flag and setting it is not: of several threads that finish at once, one gets past.
+            references = self._references
+            del self._references
+        except AttributeError:
+            return
+        finish_time = tracer._clock() if finish_time is None else to_seconds(finish_time, tracer._clock)
         self.finish_time = finish_time
         tracer._report(
             _new_tuple(
@@ -100,7 +114,7 @@ class Span(opentracing.Span):  # type: ignore[misc]
                 (
                     self.operation_name,
                     self._context,
-                    self._references,
+                    references,
                     self.start_time,
                     finish_time,
                     self.tags,
@@ -136,7 +150,7 @@ class UnsampledSpan(Span):
 
     def set_tag(self, key: str, value: Any) -> Span:
         """Do nothing, unless the tag is ``sampling.priority``."""
-        if key == "sampling.priority" and self.finish_time is None:
+        if key.__class__ is str and key == "sampling.priority" and self.finish_time is None:
             self._tracer._change_priority(self, value)
             if type(self) is Span:
                 self.set_tag(key, value)

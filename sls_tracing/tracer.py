@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import opentracing
 
 from sls_tracing.clock import wall_clock
 from sls_tracing.context import NO_BAGGAGE, NOTHING_CARRIED, SpanContext
-from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.exceptions import ConfigurationError, require_methods
+from sls_tracing.forks import call_in_child
 from sls_tracing.guard import Guard
 from sls_tracing.identifiers import random_bits
 from sls_tracing.model import Process, Reference
+from sls_tracing.parents import choose_parent, context_of, names_parent
 from sls_tracing.process import process_tags
 from sls_tracing.propagators import propagators_for
 from sls_tracing.reporters.batching import BatchingReporter
-from sls_tracing.samplers import ConstSampler, Decision
+from sls_tracing.reporters.reporter import check_reporter
+from sls_tracing.samplers import ConstSampler
+from sls_tracing.samplers.sampler import asking
 from sls_tracing.scope import ContextVarsScopeManager
 from sls_tracing.span import Span, UnsampledSpan
-from sls_tracing.values import PLAIN_TYPES, to_tags, to_text
+from sls_tracing.values import PLAIN_TYPES, to_seconds, to_tags, to_text, to_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +42,8 @@ _new_tuple = tuple.__new__  # see span.py
 _LOW_64 = (1 << 64) - 1
 _NO_TAGS: Mapping[str, TagValue] = {}
 _NO_REFERENCES: tuple[Reference, ...] = ()
+# What a carrier's own methods raise when it cannot be read or written (an immutable one, one of another library's).
+_CARRIER_ERRORS = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError, RuntimeError)
 _guard = Guard("tracer")
 
 
@@ -72,21 +79,30 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         if not isinstance(service_name, str) or not service_name.strip():
             msg = f"a service name is required (text, not empty), got {service_name!r}; JAEGER_SERVICE_NAME sets it too"
             raise ConfigurationError(msg)
-        if trace_id_bits not in (64, 128):
+        if type(trace_id_bits) is not int or trace_id_bits not in (64, 128):
             msg = f"trace_id_bits must be 64 or 128, not {trace_id_bits!r}"
             raise ConfigurationError(msg)
+        require_methods("mapping of tag names to values", {} if tags is None else tags, ("items", "keys"))
         super().__init__(scope_manager if scope_manager is not None else ContextVarsScopeManager())
+        require_methods("scope manager", self._scope_manager, ("activate",))
         self.service_name = service_name
         self.closed = False
         self.sampler = sampler if sampler is not None else ConstSampler(True)
+        require_methods("sampler", self.sampler, ("is_sampled", "close"))
         self.propagators: dict[Any, Propagator] = propagators_for(propagation)
         self.reporter = reporter if reporter is not None else BatchingReporter()
+        check_reporter(self.reporter)
         self._process = Process(service_name, {**process_tags(), **to_tags(tags or {})})
         self._report = _guard.wrap(self.reporter.report, None)
-        self._is_sampled = _guard.wrap(self.sampler.is_sampled, Decision(False, {}))
+        self._is_sampled = asking(self.sampler)
         self._trace_id_bits = trace_id_bits
         self._clock = clock
         self._ids = ids
+        self._renew_lock()
+        call_in_child(self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()  # held while a span's context is replaced; no foreign code runs under it
 
     # -- starting spans ------------------------------------------------------------------------------------------------
 
@@ -109,13 +125,13 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         parent: SpanContext | None = None
         links = _NO_REFERENCES
         if child_of is not None:
-            parent = child_of if type(child_of) is SpanContext else _context_of(child_of)
+            parent = child_of if type(child_of) is SpanContext else context_of(child_of)
         if references is not None:
-            parent, links = _guard.call((parent, links), _choose_parent, parent, references)
+            parent, links = _guard.call((parent, links), choose_parent, parent, references)
         if parent is None and not ignore_active_span:
             scope = self._scope_manager.active
             if scope is not None:
-                parent = _context_of(scope.span)
+                parent = context_of(scope.span)
         if operation_name.__class__ is not str:
             operation_name = "" if operation_name is None else to_text(operation_name)
         own_tags: dict[str, TagValue] = {}
@@ -125,19 +141,23 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
             context, own_tags = self._decide(parent, operation_name)
         else:
             context = _new_tuple(SpanContext, (parent[0], self._ids(64) or self._id(64), parent[1], *parent[3:]))
-        if start_time is None:
-            start_time = self._clock()
-        if not context.sampled and not (tags and "sampling.priority" in tags):
+        start_time = self._clock() if start_time is None else to_seconds(start_time, self._clock)
+        if not context.sampled and (
+            tags is None
+            or not (
+                "sampling.priority" in tags if tags.__class__ is dict else _guard.call(False, _names_priority, tags)
+            )
+        ):
             return UnsampledSpan(self, context, operation_name, start_time, own_tags, links)
         if tags.__class__ is dict:
-            for key, value in tags.items():  # type: ignore[union-attr]
+            for key, value in tags.items():
                 if key.__class__ is str and value.__class__ in PLAIN_TYPES:
-                    own_tags[key] = value
+                    own_tags[key] = value  # type: ignore[assignment]
                 else:
                     own_tags.update(to_tags({key: value}))
-        elif tags:
+        elif tags is not None:
             own_tags.update(_guard.call({}, to_tags, tags))
-        if context.parent_id is not None and not (links and _names_parent(links, context)):
+        if context.parent_id is not None and not (links and names_parent(links, context)):
             links = (_new_tuple(Reference, ("child_of", context.trace_id, context.parent_id)), *links)
         span = Span(self, context, operation_name, start_time, own_tags, links)
         if "sampling.priority" in own_tags:
@@ -197,13 +217,20 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         return value
 
     def _change_priority(self, span: Span, priority: object) -> None:
-        """Obey OpenTracing's ``sampling.priority``: above 0 keep the trace (here and below), 0 drop the rest of it."""
-        try:
-            keep = int(priority) > 0  # type: ignore[call-overload]
-        except (TypeError, ValueError):
-            return
-        span._context = span._context._replace(sampled=keep, debug=keep)
-        span.__class__ = Span if keep else UnsampledSpan
+        """Obey OpenTracing's ``sampling.priority``: above 0 keep the trace (here and below), 0 drop the rest of it.
+
+        What is no number changes nothing.
+        """
+        keep = _guard.call(None, _is_positive, priority)
+        with self._lock:
+            context = span._context
+            if keep is not None:
+                context = span._context = context._replace(sampled=keep, debug=keep)
+            if context.sampled and type(span) is UnsampledSpan and context.parent_id is not None:
+                parent = Reference("child_of", context.trace_id, context.parent_id)  # type: ignore[arg-type]
+                if not names_parent(span._references, context):
+                    span._references = (parent, *span._references)
+            span.__class__ = Span if context.sampled else UnsampledSpan
 
     # -- crossing processes --------------------------------------------------------------------------------------------
 
@@ -214,11 +241,15 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         take the format, ``SpanContextCorruptedException`` for the context of another tracer.
         """
         propagator = self._propagator(format)
-        context = _context_of(span_context)
+        context = context_of(span_context)
         if context is None:
             msg = f"not a context of this library: {type(span_context).__name__}"
             raise opentracing.SpanContextCorruptedException(msg)
-        propagator.inject(context, carrier)
+        try:
+            propagator.inject(context, carrier)
+        except _CARRIER_ERRORS as error:
+            msg = f"cannot write the context into {type(carrier).__name__}: {error}"
+            raise opentracing.InvalidCarrierException(msg) from error
 
     def extract(self, format: Any, carrier: Any) -> SpanContext | None:  # noqa: A002
         """Read a context from ``carrier``; None if there is none.
@@ -226,7 +257,12 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         Malformed headers are dropped and counted, not raised: a stranger could send them. Raises ``UnsupportedFormatException``,
         ``InvalidCarrierException``, and, for the binary format only, ``SpanContextCorruptedException``.
         """
-        return self._propagator(format).extract(carrier)
+        propagator = self._propagator(format)
+        try:
+            return propagator.extract(carrier)
+        except _CARRIER_ERRORS as error:
+            msg = f"cannot read a context from {type(carrier).__name__}: {error}"
+            raise opentracing.InvalidCarrierException(msg) from error
 
     def _propagator(self, format: Any) -> Propagator:  # noqa: A002
         # OpenTracing compares formats with == and lets any object be one, so an unhashable one is looked for the slow way.
@@ -244,7 +280,7 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Send what was finished until now; True if all of it left within ``timeout`` seconds."""
-        return self.reporter.flush(timeout)
+        return bool(_guard.call(False, self.reporter.flush, timeout))
 
     def close(self, timeout: float = 5.0) -> bool:
         """Flush, then release thread and socket; True if all was sent within ``timeout`` seconds. May be called again.
@@ -254,7 +290,7 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         self.closed = True
         with _guard:
             self.sampler.close()
-        return self.reporter.close(timeout)
+        return bool(_guard.call(False, self.reporter.close, timeout))
 
     def __enter__(self) -> Tracer:
         return self
@@ -265,34 +301,9 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         self.close()
 
 
-def _context_of(span_or_context: opentracing.Span | opentracing.SpanContext) -> SpanContext | None:
-    """Return our context of a span or context, or None for one of another tracer (the no-op tracer's, for one)."""
-    if isinstance(span_or_context, opentracing.Span):
-        span_or_context = span_or_context.context
-    return span_or_context if isinstance(span_or_context, SpanContext) else None
+def _is_positive(priority: object) -> bool:
+    return int(to_value(priority)) > 0
 
 
-def _choose_parent(
-    parent: SpanContext | None, references: Sequence[opentracing.Reference] | opentracing.Reference
-) -> tuple[SpanContext | None, tuple[Reference, ...]]:
-    """Return the parent (the given one, else the first CHILD_OF, else the first) and all references that name a span."""
-    if isinstance(references, opentracing.Reference):
-        references = (references,)
-    first_child_of: SpanContext | None = None
-    first: SpanContext | None = None
-    links = []
-    for reference in references:
-        context = None if reference is None else _context_of(reference.referenced_context)
-        if context is None:
-            continue
-        kind = "follows_from" if reference.type == opentracing.ReferenceType.FOLLOWS_FROM else "child_of"
-        first = first or context
-        if kind == "child_of":
-            first_child_of = first_child_of or context
-        if context.trace_id is not None and context.span_id is not None:
-            links.append(Reference(kind, context.trace_id, context.span_id))  # type: ignore[arg-type]
-    return parent or first_child_of or first, tuple(links)
-
-
-def _names_parent(links: Sequence[Reference], context: SpanContext) -> bool:
-    return any(link.span_id == context.parent_id and link.trace_id == context.trace_id for link in links)
+def _names_priority(tags: object) -> bool:
+    return "sampling.priority" in tags  # type: ignore[operator]

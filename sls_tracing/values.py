@@ -15,12 +15,16 @@ from sls_tracing.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sls_tracing.clock import Clock
     from sls_tracing.model import TagValue
 
-__all__ = ["PLAIN_TYPES", "error_fields", "to_fields", "to_tags", "to_text", "to_value"]
+__all__ = ["PLAIN_TYPES", "error_fields", "to_fields", "to_seconds", "to_tags", "to_text", "to_value"]
 
 PLAIN_TYPES = frozenset((str, bool, int, float, bytes))
 """Exact types that need no conversion: ``type(value) in PLAIN_TYPES`` is the hot path's test."""
+
+_MAX_SECONDS = 2.0**63 / 1e6
+"""What the wire's microseconds, 64 bits with a sign, can hold."""
 
 _guard = Guard("values")
 
@@ -51,8 +55,35 @@ def _convert(value: object) -> TagValue:
 
 
 def to_text(value: object) -> str:
-    """Return ``value`` as plain text, for names and keys."""
-    return value if type(value) is str else str(to_value(value))
+    """Return ``value`` as plain text, for names and keys. Never raises; bytes are read as UTF-8."""
+    return (
+        value if type(value) is str else _guard.call(f"<unprintable {type(value).__name__}>", _convert_to_text, value)
+    )
+
+
+def _convert_to_text(value: object) -> str:
+    plain = _convert(value)
+    # str() of bytes is an error under `python -bb`, and str() of an int of more than 4300 digits is one since Python 3.11.
+    return plain.decode("utf-8", "backslashreplace") if isinstance(plain, bytes) else str(plain)
+
+
+def to_seconds(time: object, clock: Clock) -> float:
+    """Return a time that the application gave, in seconds; the clock's if it is no finite number that the wire can hold.
+
+    Checked where it is given: a reporter's thread could only drop the span.
+    """
+    if type(time) is float and -_MAX_SECONDS < time < _MAX_SECONDS:
+        return time
+    seconds = _guard.call(None, _convert_to_seconds, time)
+    return clock() if seconds is None else seconds
+
+
+def _convert_to_seconds(time: Any) -> float:
+    seconds = float(time)
+    if isinstance(time, (str, bytes, bytearray)) or not -_MAX_SECONDS < seconds < _MAX_SECONDS:
+        msg = f"not a time in seconds: {time!r}"
+        raise ValueError(msg)
+    return seconds
 
 
 def to_tags(tags: Mapping[Any, Any]) -> dict[str, TagValue]:
@@ -91,5 +122,8 @@ def _type_name(kind: type) -> str:
 
 
 def _stack_text(error: BaseException) -> str:
-    """Return the traceback with its chain of causes. ``traceback`` itself copes with a ``__str__`` that raises."""
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    """Return the traceback with its chain of causes."""
+    # Guarded: `traceback` copes with a __str__ that raises, but not with every attribute that an exception may have forged, and this
+    # runs while the application's exception is on its way out.
+    lines = _guard.call(None, traceback.format_exception, type(error), error, error.__traceback__)
+    return f"<no stack: unprintable {type(error).__name__}>" if lines is None else "".join(lines)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sls_tracing.guard import Guard
+from sls_tracing.reporters.reporter import check_reporter
 
 if TYPE_CHECKING:
     from sls_tracing.model import SpanRecord
@@ -20,6 +21,8 @@ class CompositeReporter:
     """Gives every span to each of ``reporters``; one that raises harms none of the others."""
 
     def __init__(self, *reporters: Reporter) -> None:
+        for reporter in reporters:
+            check_reporter(reporter)
         self.reporters = reporters
 
     def report(self, span: SpanRecord) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sls_tracing.exceptions import require_methods
+
 if TYPE_CHECKING:
     from sls_tracing.model import SpanRecord
 
-__all__ = ["Reporter"]
+__all__ = ["Reporter", "check_reporter"]
 
 
 class Reporter(Protocol):
@@ -24,3 +26,8 @@ class Reporter(Protocol):
     def close(self, timeout: float = 5.0) -> bool:
         """Flush and release everything; True if all was delivered within ``timeout`` seconds. May be called again."""
         ...
+
+
+def check_reporter(reporter: object) -> None:
+    """Raise ``ConfigurationError`` unless ``reporter`` is one."""
+    require_methods("reporter", reporter, ("report", "flush", "close"))

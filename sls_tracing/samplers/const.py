@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.samplers.sampler import Decision
 
 __all__ = ["ConstSampler"]
@@ -11,6 +12,8 @@ class ConstSampler:
     """Samples every trace, or none."""
 
     def __init__(self, decision: bool = True) -> None:
+        if decision not in (True, False):  # the text "false" would be taken for a yes
+            raise ConfigurationError(f"the const sampler takes True (everything) or False (nothing), not {decision!r}")
         self.decision = bool(decision)
         self._decision = Decision(self.decision, {"sampler.type": "const", "sampler.param": self.decision})
 

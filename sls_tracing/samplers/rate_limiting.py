@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ class RateLimitingSampler:
 
     def __init__(self, max_traces_per_second: float, clock: Clock = monotonic_clock) -> None:
         rate = max_traces_per_second
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not (math.isfinite(rate) and rate >= 0):
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= sys.float_info.max:
             msg = f"the number of traces a second must be 0 or more, not {rate!r}"
             raise ConfigurationError(msg)
         self.max_traces_per_second = float(rate)
