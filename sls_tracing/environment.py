@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["VARIABLES", "Variable", "read_environment"]
 
 
-def _text(value: str) -> str:
+def _text(value: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-def _port(value: str) -> int:
+def _port(value: str, environ: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
         msg = "a port is a whole number from 1 to 65535"
         raise ValueError(msg)
     return int(value)
 
 
-def _number(value: str) -> float:
+def _number(value: str, environ: Mapping[str, str]) -> float:
     try:
         return float(value)
     except ValueError:
@@ -37,7 +37,7 @@ def _number(value: str) -> float:
         raise ValueError(msg) from None
 
 
-def _sampler_type(value: str) -> str:
+def _sampler_type(value: str, environ: Mapping[str, str]) -> str:
     from sls_tracing.config import SAMPLERS
 
     if value.lower() not in SAMPLERS:
@@ -46,7 +46,7 @@ def _sampler_type(value: str) -> str:
     return value.lower()
 
 
-def _propagation(value: str) -> str:
+def _propagation(value: str, environ: Mapping[str, str]) -> str:
     from sls_tracing.propagators import PROPAGATIONS
 
     if value.lower() not in PROPAGATIONS:
@@ -55,7 +55,7 @@ def _propagation(value: str) -> str:
     return value.lower()
 
 
-def _tags(value: str) -> dict[str, str]:
+def _tags(value: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Read ``key=value,key=${VARIABLE:default}``; split once at the first ``=``, so a value may hold more of them."""
     tags = {}
     for part in filter(None, (each.strip() for each in value.split(","))):
@@ -65,15 +65,15 @@ def _tags(value: str) -> dict[str, str]:
             raise ValueError(msg)
         text = text.strip()
         reference = re.fullmatch(r"\$\{([^}:]+):?([^}]*)\}", text)
-        tags[key.strip()] = os.environ.get(reference[1], reference[2]) if reference else text
+        tags[key.strip()] = environ.get(reference[1], reference[2]) if reference else text
     return tags
 
 
 class Variable(NamedTuple):
-    """One row: the setting it fills, how its text is read (raising ValueError), and what it is for."""
+    """One row: the setting it fills, how its text (beside all other variables) is read, raising ValueError, and what it is for."""
 
     setting: str
-    read: Callable[[str], Any]
+    read: Callable[[str, Mapping[str, str]], Any]
     meaning: str
 
 
@@ -99,7 +99,7 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]
         if not text:
             continue
         try:
-            settings[variable.setting] = variable.read(text)
+            settings[variable.setting] = variable.read(text, environ)
         except ValueError as error:
             msg = f"{name}={text!r} cannot be used: {error}"
             raise ConfigurationError(msg) from None
