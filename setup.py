@@ -39,6 +39,7 @@ TEST = [
     "gunicorn>=22",
     "hypothesis>=6.100",
     "jaeger-client==4.8.0",  # the reference peer: wire oracle and drop-in target
+    "mock>=4",  # opentracing.harness imports it
     "pytest>=8",
     "pytest-timeout>=2.3",
     "six>=1.16",  # jaeger-client needs it and does not say so
