@@ -1,0 +1,205 @@
+"""Spans to a Jaeger agent over UDP: the default way out."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Literal
+
+from sls_tracing.exceptions import ConfigurationError, SenderError
+from sls_tracing.guard import LimitedLog, limited_log
+from sls_tracing.metrics import Counters, counters
+from sls_tracing.senders.datagram_socket import DatagramSocket
+from sls_tracing.senders.trimming import smaller_processes, smaller_spans
+from sls_tracing.thrift.binary import BinaryEncoder
+from sls_tracing.thrift.compact import CompactEncoder
+from sls_tracing.thrift.schema import EncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sls_tracing.model import Process, SpanRecord
+    from sls_tracing.thrift.schema import Encoder
+
+__all__ = ["UDPSender"]
+
+_ENCODERS: dict[str, type[CompactEncoder | BinaryEncoder]] = {"compact": CompactEncoder, "binary": BinaryEncoder}
+_PORTS = {"compact": 6831, "binary": 6832}
+_MIN_PACKET, _MAX_PACKET = 512, 65_507  # the latter is what IPv4 can carry
+_MOST_SPANS = 65_507  # of one datagram: a bound of its list header
+
+_QUIET = 10
+"""Datagrams without a refusal until we believe that somebody listens: hosts limit how often they refuse (Linux: once a second)."""
+
+
+class UDPSender:
+    """Sends ``Agent.emitBatch`` messages, one a datagram, each filled by measured bytes.
+
+    - ``port``: 6831, or 6832 for ``protocol="binary"``, if None. ``protocol`` must be what the agent expects at that port.
+    - ``max_packet_size``: bytes of a datagram at most. Agents read 65,000 and lose the rest of a longer one.
+
+    One bad span costs itself only: ``sender_spans_unencodable``. One too large for a datagram is trimmed (``sender_spans_trimmed``,
+    tag ``sls.trimmed``), and only if that is not enough dropped (``sender_spans_too_large``). A network that refuses costs
+    ``sender_spans_failed``. ``sender_spans_refused`` counts spans that did go out, after which the host said that nobody listens.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | None = None,
+        *,
+        protocol: Literal["compact", "binary"] = "compact",
+        max_packet_size: int = 65_000,
+        counters: Counters = counters,
+        log: LimitedLog = limited_log,
+    ) -> None:
+        if protocol not in _ENCODERS:
+            raise ConfigurationError(f"protocol must be 'compact' or 'binary', not {protocol!r}")
+        if port is None:
+            port = _PORTS[protocol]
+        _check_number("port", port, 1, 65_535)
+        _check_number("max_packet_size", max_packet_size, _MIN_PACKET, _MAX_PACKET)
+        self.host = _check_host(host)
+        self.port = port
+        self.protocol = protocol
+        self.max_packet_size = max_packet_size
+        self._counters = counters
+        self._log = log
+        self._encoder: Encoder = _ENCODERS[protocol]()
+        self._socket = DatagramSocket(self.host, port, self._refused)
+        self._start_afresh()
+
+    def __repr__(self) -> str:
+        return f"UDPSender({self.host!r}, {self.port}, protocol={self.protocol!r})"
+
+    def send(self, spans: Sequence[SpanRecord]) -> int:
+        """Send and return how many spans were handed to the network. Raises :class:`SenderError` only after ``close``."""
+        if self._closed:
+            raise SenderError(f"{self!r} is closed")
+        return sum(self._send_group(process, group) for process, group in _by_process(spans))
+
+    def close(self) -> None:
+        """Close the socket for good."""
+        self._closed = True
+        self._socket.close()
+
+    def after_fork(self) -> None:
+        """Open a socket of the child's own with the next datagram, and count batches from 1 again."""
+        self._socket.close()  # the child's copy; the parent keeps its own
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._closed = False
+        self._batches = 0
+        self._spans_before = 0
+        self._heard_nothing = 0
+        self._process: tuple[Process, bytes] | None = None
+
+    def _send_group(self, process: Process, records: Iterable[SpanRecord]) -> int:
+        """Send spans of one process in as few datagrams as hold them."""
+        records = list(records)
+        try:
+            encoded_process = self._encode_process(process)
+        except EncodeError as error:
+            self._lost("unencodable", len(records), "%s", error)
+            return 0
+        envelope = self._encoder.envelope_size(encoded_process, _MOST_SPANS, seq_no=self._batches + len(records))
+        surely_free = self.max_packet_size - envelope  # what fits whatever the envelope's varints take
+        sent = size = 0
+        waiting: list[bytes] = []
+        for record in records:
+            try:
+                span = self._encoder.span(record)
+            except EncodeError as error:
+                self._lost("unencodable", 1, "%s", error)
+                continue
+            if size + len(span) > surely_free and not self._fits(encoded_process, len(waiting) + 1, size + len(span)):
+                sent += self._emit(encoded_process, waiting)
+                waiting, size = [], 0
+                if not self._fits(encoded_process, 1, len(span)):
+                    smaller = self._trim(record, encoded_process)
+                    if smaller is None:
+                        self._lost("too_large", 1, "%r, of %d bytes", record.operation_name[:100], len(span))
+                        continue
+                    span = smaller
+            waiting.append(span)
+            size += len(span)
+        return sent + self._emit(encoded_process, waiting)
+
+    def _encode_process(self, process: Process) -> bytes:
+        """Return the process's bytes, at most half a datagram: the same ones every time, so they are kept."""
+        if self._process is None or self._process[0] is not process:
+            encoded = self._encoder.process(process)
+            for smaller in smaller_processes(process):
+                if len(encoded) <= self.max_packet_size // 2:
+                    break
+                encoded = self._encoder.process(smaller)
+            self._process = (process, encoded)
+        return self._process[1]
+
+    def _fits(self, process: bytes, count: int, size: int) -> bool:
+        return self._encoder.envelope_size(process, count, seq_no=self._batches + 1) + size <= self.max_packet_size
+
+    def _trim(self, record: SpanRecord, process: bytes) -> bytes | None:
+        for smaller in smaller_spans(record):
+            span = self._encoder.span(smaller)
+            if self._fits(process, 1, len(span)):
+                self._counters.add("sender_spans_trimmed")
+                return span
+        return None
+
+    def _emit(self, process: bytes, spans: list[bytes]) -> int:
+        """Send one datagram; return how many of its spans went out: all or none."""
+        if not spans:
+            return 0
+        self._batches += 1  # whatever becomes of the batch: an agent reads losses from the gaps
+        self._heard_nothing += 1
+        try:
+            self._socket.send(self._encoder.emit_batch(process, spans, seq_no=self._batches))
+        except OSError as error:
+            remedy = " (lower max_packet_size)" if error.errno == errno.EMSGSIZE else ""
+            self._lost("failed", len(spans), "%s:%d: %s%s", self.host, self.port, error, remedy)
+            return 0
+        self._log.recovered("udp_failed", "spans go out to %s:%d again", self.host, self.port)
+        if self._heard_nothing > _QUIET:
+            self._log.recovered("udp_refused", "somebody listens at %s:%d again", self.host, self.port)
+        self._spans_before = len(spans)
+        return len(spans)
+
+    def _refused(self) -> None:
+        self._heard_nothing = 0
+        self._counters.add("sender_spans_refused", self._spans_before)
+        self._spans_before = 0
+        self._log.warning(
+            "udp_refused", "nobody listens at %s:%d (%s): is the agent running?", self.host, self.port, self.protocol
+        )
+
+    def _lost(self, reason: str, number: int, why: str, *args: object) -> None:
+        self._counters.add("sender_spans_" + reason, number)
+        self._log.warning("udp_" + reason, "lost %d span(s), " + reason + ": " + why, number, *args)
+
+
+def _by_process(spans: Sequence[SpanRecord]) -> Iterable[tuple[Process, Iterable[SpanRecord]]]:
+    """Group by identity: equal processes of two tracers cost a datagram more, comparing their tags would cost every span."""
+    groups: dict[int, tuple[Process, list[SpanRecord]]] = {}
+    for record in spans:
+        group = groups.get(id(record.process))
+        if group is None:
+            group = groups[id(record.process)] = (record.process, [])
+        group[1].append(record)
+    return groups.values()
+
+
+def _check_number(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigurationError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+
+
+def _check_host(host: object) -> str:
+    if not isinstance(host, str) or not host.strip() or "\0" in host:
+        raise ConfigurationError(f"host must be a name or an address, not {host!r}")
+    host = host.strip()
+    if host.startswith("[") and host.endswith("]"):  # an IPv6 address as in a URL
+        return host[1:-1]
+    if host.count(":") == 1 or "/" in host:
+        raise ConfigurationError(f"host must be a name or an address alone, without scheme or port, not {host!r}")
+    return host
