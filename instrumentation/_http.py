@@ -36,6 +36,7 @@ _STATUS = re.compile(r"\d{3}(?!\d)")
 _NO_ERRORS = (StopIteration, StopAsyncIteration, GeneratorExit)
 """How iterables end: PEP 3333 bodies, and gunicorn's way out of a request at shutdown."""
 
+_FORMATS = {"b3": "b3", "traceparent": "w3c", "tracestate": "w3c"}
 _UNREADABLE = (
     opentracing.InvalidCarrierException,
     opentracing.SpanContextCorruptedException,
@@ -217,9 +218,14 @@ def inject_headers(call: Call, headers: MutableMapping[str, Any]) -> None:
     with _guard:
         call.tracer.inject(call.span.context, Format.HTTP_HEADERS, carrier)
     with _guard:
-        for name in [name for name, value in headers.items() if type(value) is InjectedHeader]:
+        stale, given = [], set()
+        for name, value in headers.items():
+            if type(value) is InjectedHeader:
+                stale.append(name)
+            else:
+                given.add(_format_of(name))
+        for name in stale:
             del headers[name]
-        given = {_format_of(name) for name in headers}
         for name, value in carrier.items():
             if _format_of(name) not in given:
                 headers[name] = InjectedHeader(value)
@@ -232,12 +238,10 @@ def _extract(tracer: opentracing.Tracer, headers: Mapping[str, str]) -> opentrac
         return None
 
 
-def _format_of(name: object) -> str:
+def _format_of(name: str | bytes) -> str:
     """Return the propagation format that a header belongs to; a header outside of the known formats is one by itself."""
-    lower = name.decode("latin-1").lower() if isinstance(name, bytes) else str(name).lower()
-    if lower == "b3" or lower.startswith("x-b3-"):
-        return "b3"
-    return "w3c" if lower in ("traceparent", "tracestate") else lower
+    lower = name.lower() if isinstance(name, str) else name.decode("latin-1").lower()
+    return "b3" if lower.startswith("x-b3-") else _FORMATS.get(lower, lower)
 
 
 def _error_log(error: BaseException) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class _Hooks:
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Around ``full_dispatch_request``: the route is known, and a killed worker's span has its name already."""
-        call = _current_call()
+        call = self._current_call()
         if call is None:
             return wrapped(*args, **kwargs)
         with _guard:
@@ -78,7 +78,7 @@ class _Hooks:
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Around the handling of what a view raised: it may yet become a 404 or a proper answer."""
-        call = _current_call()
+        call = self._current_call()
         if call is not None:
             call.caught(_exception_argument(*args, **kwargs))
         return wrapped(*args, **kwargs)
@@ -87,7 +87,7 @@ class _Hooks:
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Around the making of a 500: for what had no handler, and for what a handler or hook raised itself."""
-        call = _current_call()
+        call = self._current_call()
         if call is None:
             return wrapped(*args, **kwargs)
         call.caught(_exception_argument(*args, **kwargs))
@@ -106,6 +106,12 @@ class _Hooks:
                     context.__class__ = _CarryingContext
                     context._sls_tracing_parent = (tracer, span)  # type: ignore[attr-defined]
         return context
+
+    def _current_call(self) -> ServerCall | None:
+        """Return the current request's call; None without one, as in ``test_request_context``."""
+        if self._tracer.active() is None or not flask.has_request_context():  # the first is the cheaper question by far
+            return None
+        return _wsgi.call_of(flask.request.environ)
 
 
 class _CarryingContext(RequestContext):
@@ -129,11 +135,6 @@ class _CarryingContext(RequestContext):
             if scope is not None:
                 with _guard:
                     scope.close()
-
-
-def _current_call() -> ServerCall | None:
-    """Return the current request's call; None without one, as in ``test_request_context``."""
-    return _wsgi.call_of(flask.request.environ) if flask.has_request_context() else None
 
 
 def _with_completeness(call: ServerCall, response: Any) -> Any:

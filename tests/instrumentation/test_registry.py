@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import types
 from pathlib import Path
 
 import flask
@@ -106,7 +105,7 @@ def test_a_target_whose_import_raises_is_tried_again(tmp_path, monkeypatch) -> N
     target.write_text("raise OSError('not today')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    seen: list[types.ModuleType] = []
+    seen: list[object] = []
     _import_hooks.watch("target_that_fails_first", seen.append)
     try:
         with pytest.raises(OSError, match="not today"):

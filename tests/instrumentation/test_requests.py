@@ -337,10 +337,10 @@ def test_a_streamed_body_belongs_to_the_call(recorded, server, ending) -> None:
     {
         "read": lambda: response.content,
         "iterated": lambda: list(response.iter_content(2)),
-        "raw": lambda: response.raw.read(),
+        "raw": response.raw.read,
         "closed": response.close,
         "forgotten": lambda: None,
-        "with": lambda: response.__exit__(),
+        "with": response.__exit__,
     }[ending]()
     if ending == "forgotten":
         del response

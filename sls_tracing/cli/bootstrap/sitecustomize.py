@@ -4,7 +4,7 @@ Any Python may come by, an old one or one of another environment too. Hence no s
 is done unless this is the interpreter that has sls_tracing. Nothing is imported that a program has to patch first (ssl, urllib3,
 asyncio): libraries are patched when the program imports them.
 """
-# ruff: noqa: INP001, ANN202, PTH, RUF005 - a folder for PYTHONPATH, not a package; the syntax and library of any Python
+# ruff: noqa: INP001, ANN202, PTH100, PTH120, RUF005 - a folder for PYTHONPATH, not a package; the syntax and library of any Python
 # No `from __future__ import annotations`, the rule elsewhere: Python 2 and 3.6 stop at that line, and their programs with it.
 
 import os

@@ -1,0 +1,324 @@
+"""`sls-tracing run`, with real programs, a real gunicorn and a real UDP receiver."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sls_tracing.cli import main
+from sls_tracing.cli.run import BOOTSTRAP, INTERPRETER, interpreter, prepare_environment
+from sls_tracing.thrift.decoding import decode_emit_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BIN = Path(sys.executable).parent
+RUN = [sys.executable, "-m", "sls_tracing", "run"]
+
+APP = """
+    import sys
+    from flask import Flask
+
+    app = Flask("shop")
+
+    @app.get("/products/<int:number>")
+    def product(number):
+        return str(number)
+
+    if __name__ == "__main__":
+        import requests  # after the start: patched when it comes
+        client = app.test_client()
+        print(client.get("/products/7").data.decode())
+"""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """What an agent does with its UDP port: take datagrams and decode them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield Receiver(sock)
+
+
+class Receiver:
+    def __init__(self, sock: socket.socket) -> None:
+        self.port = sock.getsockname()[1]
+        self._socket = sock
+
+    def spans(self, count: int, seconds: float = 20.0) -> list[tuple[str, str]]:
+        """Return (service, operation) of the first ``count`` spans that arrive."""
+        deadline, found = time.monotonic() + seconds, []
+        while len(found) < count:
+            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+            batch = decode_emit_batch(self._socket.recv(65_535), "compact")
+            found += [(batch.process.service_name, span.operation_name) for span in batch.spans]
+        return found
+
+
+@pytest.fixture
+def environ(receiver, tmp_path) -> dict[str, str]:
+    """A clean environment whose agent is the receiver."""
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("JAEGER_", "PYTHON", "SLS_"))}
+    path = os.pathsep.join([str(BIN), keep.get("PATH", "")])
+    return {
+        **keep,
+        "PATH": path,
+        "JAEGER_AGENT_HOST": "127.0.0.1",
+        "JAEGER_AGENT_PORT": str(receiver.port),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@pytest.fixture
+def app(tmp_path) -> Path:
+    (tmp_path / "app.py").write_text(textwrap.dedent(APP))
+    return tmp_path / "app.py"
+
+
+def run(*arguments: object, environ: dict[str, str], cwd: Path, **options) -> subprocess.CompletedProcess[str]:
+    command = [*RUN, *map(str, arguments)]
+    return subprocess.run(
+        command, env=environ, cwd=cwd, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+# -- programs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_script_is_traced_without_touching_it(app, environ, receiver) -> None:
+    """Its output and exit status are its own; its span arrives under the service's name."""
+    done = run("--service", "shop", "python", "app.py", environ=environ, cwd=app.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
+    assert receiver.spans(1) == [("shop", "GET /products/<int:number>")]
+
+
+@pytest.mark.parametrize("separator", [[], ["--"]])
+def test_the_commands_options_are_its_own(environ, tmp_path, separator) -> None:
+    """Nothing after the command is read by us; the exit status passes."""
+    code = "import sys; print(sys.argv[1:]); sys.exit(3)"
+    arguments = ["--service", "a", *separator, "python", "-c", code, "--service", "b", "--", "-h"]
+    done = run(*arguments, environ=environ, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "['--service', 'b', '--', '-h']\n")
+
+
+def test_the_variable_names_the_service_too(app, environ, receiver) -> None:
+    """And `python -m`, `-c` and subprocesses are programs like any other."""
+    environ["JAEGER_SERVICE_NAME"] = "from-variable"
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'app'], check=True)"
+    assert run("python", "-c", code, environ=environ, cwd=app.parent).returncode == 0
+    assert receiver.spans(1) == [("from-variable", "GET /products/<int:number>")]
+
+
+def test_a_program_that_is_not_python(environ, tmp_path) -> None:
+    """It runs as ever."""
+    done = run("--service", "x", "sh", "-c", "echo $0 $1; exit 5", "zero", "one", environ=environ, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (5, "zero one\n", "")
+
+
+@contextmanager
+def serving(arguments: list[str], environ: dict[str, str], cwd: Path, pattern: str) -> Iterator[str]:
+    """Start a server under `sls-tracing run` and give its address, found by ``pattern`` in what it prints."""
+    process = subprocess.Popen(
+        [*RUN, "--service", "shop", *arguments],
+        env=environ,
+        cwd=cwd,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            found = re.search(pattern, line)
+            if found:
+                yield found[1]
+                break
+        else:
+            pytest.fail("the server ended without saying where it listens")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def fetch(url: str, seconds: float = 20.0) -> bytes:
+    """Get ``url``, waiting for a server that has said its address and is not listening yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return response.read()
+        except ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+
+
+@pytest.mark.parametrize("options", [[], ["--preload"], ["-k", "gthread"], ["-k", "gevent"]], ids=" ".join)
+def test_gunicorns_workers_are_traced(app, environ, receiver, options) -> None:
+    """Forked before or after the application is loaded, with threads and with gevent."""
+    arguments = ["gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", *options, "app:app"]
+    with serving(arguments, environ, app.parent, r"Listening at: (http://\S+)") as url:
+        for _ in range(4):
+            assert fetch(f"{url}/products/7") == b"7"
+        assert receiver.spans(4) == [("shop", "GET /products/<int:number>")] * 4
+
+
+@pytest.mark.parametrize("options", [[], ["--debug"]], ids=["plain", "reloader"])
+def test_flask_run_and_its_reloader_child_are_traced(app, environ, receiver, options) -> None:
+    """The reloader starts the program again with the same environment."""
+    arguments = ["flask", "--app", "app", "run", "--port", "0", *options]
+    if options:
+        arguments = ["flask", "--debug", "--app", "app", "run", "--port", "0"]
+    with serving(arguments, environ, app.parent, r"Running on (http://\S+)") as url:
+        assert fetch(f"{url}/products/7") == b"7"
+        assert receiver.spans(1) == [("shop", "GET /products/<int:number>")]
+
+
+def test_processes_of_multiprocessing_are_traced(environ, tmp_path, receiver) -> None:
+    """Spawned ones start anew, forked ones go on; both report."""
+    (tmp_path / "work.py").write_text(
+        textwrap.dedent("""
+        import multiprocessing, opentracing
+
+        def work(name):
+            with opentracing.global_tracer().start_active_span(name):
+                pass
+
+        if __name__ == "__main__":
+            for method in ("fork", "spawn"):
+                process = multiprocessing.get_context(method).Process(target=work, args=(method,))
+                process.start()
+                process.join()
+        """)
+    )
+    assert run("--service", "pool", "python", "work.py", environ=environ, cwd=tmp_path).stderr == ""
+    assert sorted(receiver.spans(2)) == [("pool", "fork"), ("pool", "spawn")]
+
+
+# -- the start of a process --------------------------------------------------------------------------------------------
+
+
+def test_the_start_imports_nothing_that_programs_patch_first(environ, tmp_path) -> None:
+    """gevent must come before ssl and urllib3, and a start must be quick."""
+    code = "import sys; print([m for m in ('ssl', 'asyncio', 'urllib3', 'requests', 'wrapt', 'flask', 'thriftpy2') if m in sys.modules])"
+    done = run("--service", "x", "python", "-c", code, environ=environ, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_environments_own_sitecustomize_runs_too(environ, tmp_path) -> None:
+    """It comes first, `import sitecustomize` gives it, and its path entries stay."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import sys\nvalue = 'mine'\nsys.path.append('/from/sitecustomize')\n"
+    )
+    environ["PYTHONPATH"] = str(tmp_path / "site")
+    code = "import sys, sitecustomize, opentracing; print(sitecustomize.value, '/from/sitecustomize' in sys.path, opentracing.is_global_tracer_registered())"
+    done = run("--service", "x", "python", "-c", code, environ=environ, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("mine True True\n", "")
+
+
+def test_a_sitecustomize_that_fails_fails_as_ever(environ, tmp_path) -> None:
+    """Python reports it and goes on; tracing is there all the same."""
+    (tmp_path / "sitecustomize.py").write_text("import surely_not_installed")
+    environ["PYTHONPATH"] = str(tmp_path)
+    code = "import opentracing; print(opentracing.is_global_tracer_registered())"
+    done = run("--service", "x", "python", "-c", code, environ=environ, cwd=tmp_path)
+    assert done.stdout == "True\n"
+    assert "surely_not_installed" in done.stderr
+
+
+def test_another_interpreter_is_left_alone(environ, tmp_path) -> None:
+    """Its folder is on the path of every Python; one with another version or prefix does nothing and says nothing."""
+    environ = {**environ, "JAEGER_SERVICE_NAME": "x"}
+    prepare_environment(environ)
+    environ[INTERPRETER] = "2.7:/elsewhere"
+    code = "import sys; print('sls_tracing' in sys.modules, 'opentracing' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
+def test_the_bootstrap_can_be_read_by_any_python() -> None:
+    """No syntax from after Python 2.7: no annotations, no f-strings, no `from __future__ import annotations`."""
+    text = (BOOTSTRAP / "sitecustomize.py").read_text("utf-8")
+    assert text.isascii()
+    assert not re.search(r"^from __future__|->.*:$|\bf[\"']|:=|^\s*def \w+\([^)]*:", text, re.MULTILINE)
+
+
+def test_preparing_twice_is_preparing_once() -> None:
+    """`sls-tracing run sls-tracing run …`, and the user's own PYTHONPATH stays."""
+    environ = {"PYTHONPATH": os.pathsep.join(["/mine", str(BOOTSTRAP)])}
+    prepare_environment(environ)
+    prepare_environment(environ)
+    assert environ == {"PYTHONPATH": os.pathsep.join([str(BOOTSTRAP), "/mine"]), INTERPRETER: interpreter()}
+
+
+# -- what can be wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "message"),
+    [
+        ({}, ["true"], "the service has no name: say --service NAME, or set JAEGER_SERVICE_NAME"),
+        ({}, ["--service", "  ", "true"], "the service has no name"),
+        ({}, ["--service", "x"], "no command; for example: sls-tracing run --service shop python app.py"),
+        ({"JAEGER_SAMPLER_TYPE": "sometimes"}, ["--service", "x", "true"], "JAEGER_SAMPLER_TYPE='sometimes' cannot be used: known samplers are: const"),
+        ({"JAEGER_SAMPLER_TYPE": "probabilistic", "JAEGER_SAMPLER_PARAM": "7"}, ["--service", "x", "true"], "JAEGER_SAMPLER_PARAM"),
+        ({"JAEGER_PROPAGATION": "pigeon"}, ["--service", "x", "true"], "known propagations are: b3"),
+        ({"JAEGER_AGENT_PORT": "many"}, ["--service", "x", "true"], "JAEGER_AGENT_PORT"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_found_before_the_program_starts(environ, tmp_path, variables, arguments, message) -> None:
+    """Status 2, and a message with the remedy."""
+    done = run(*arguments, environ={**environ, **variables}, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("sls-tracing run: error: ")
+    assert message in done.stderr
+
+
+def make(folder: Path, name: str, text: str, mode: int) -> None:
+    (folder / name).write_text(text)
+    (folder / name).chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "message"),
+    [
+        ("gunicron", 127, "gunicron: command not found; did you mean `gunicorn`?"),
+        ("nothing-like-it-anywhere", 127, "nothing-like-it-anywhere: command not found"),
+        ("./missing", 127, "./missing: command not found"),
+        ("script.py", 127, "script.py: command not found; did you mean `python script.py`?"),
+        ("./script.py", 126, "./script.py: permission denied; did you mean `python ./script.py`?"),
+        ("./folder", 126, "./folder: is a directory"),
+        ("./bad-interpreter", 127, "./bad-interpreter: the interpreter named in its first line does not exist"),
+        ("./no-format", 126, "./no-format: Exec format error"),
+    ],
+)
+def test_a_command_that_cannot_be_run_ends_as_in_a_shell(environ, tmp_path, command, status, message) -> None:
+    """127: not there; 126: there and not to be executed."""
+    make(tmp_path, "script.py", "print(1)", 0o644)
+    make(tmp_path, "bad-interpreter", "#!/does/not/exist\n", 0o755)
+    make(tmp_path, "no-format", "neither a program nor a script\n", 0o755)
+    (tmp_path / "folder").mkdir()
+    done = run("--service", "x", command, environ=environ, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"sls-tracing run: error: {message}\n")
+
+
+def test_help_says_how_it_is_called(capsys) -> None:
+    """The usage shows where the command begins."""
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--help"])
+    assert end.value.code == 0
+    assert "sls-tracing run [--service NAME] [--] COMMAND [ARGUMENT ...]" in capsys.readouterr().out
