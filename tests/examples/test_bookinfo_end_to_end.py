@@ -1,0 +1,145 @@
+"""The whole demonstration, as a user runs it: real services, real UDP, the real backend."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from demonstration import names_of_ports, running
+from ports import choose_ports
+
+BOOKINFO = Path(__file__).parents[2] / "examples" / "bookinfo"
+
+
+class Command:
+    """``python examples/bookinfo`` with a mark in its environment, which all its processes inherit."""
+
+    def __init__(self, *options):
+        self.mark = f"BOOKINFO_TEST={uuid.uuid4()}"
+        name, _, value = self.mark.partition("=")
+        self.process = subprocess.Popen(
+            [sys.executable, str(BOOKINFO), *options],
+            env={**os.environ, name: value, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def read_until(self, text):
+        """All lines up to the one with ``text``."""
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if text in line:
+                return "".join(lines)
+        raise AssertionError(f"{text!r} was never printed:\n{''.join(lines)}")
+
+    def left_behind(self):
+        """Command lines of processes that carry the mark."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark.encode() in (folder / "environ").read_bytes():
+                    found.append((folder / "cmdline").read_bytes())
+            except OSError:  # it has ended, or is not ours to read
+                continue
+        return found
+
+
+@pytest.fixture
+def bookinfo():
+    """A function that starts the command; ended, if the test has not, when the test is over."""
+    commands = []
+
+    def start_command(*options):
+        commands.append(Command(*options))
+        return commands[-1]
+
+    yield start_command
+    for command in commands:
+        if command.process.poll() is None:
+            command.process.terminate()
+        command.process.communicate(timeout=60)
+
+
+def test_once_ends_with_status_0_after_complete_traces(bookinfo):
+    """Four services in each trace; nothing is left running, and no logs are left behind."""
+    command = bookinfo("--once", "--no-mesh", "--requests", "3")
+    output, _ = command.process.communicate(timeout=110)
+    assert command.process.returncode == 0, output
+    assert "3 of 3 traces complete" in output
+    assert output.count("8 spans, 4 services") == 3
+    for line in (
+        "productpage GET /productpage",
+        "details GET /details",
+        "reviews GET /reviews",
+        "ratings GET /ratings",
+    ):
+        assert output.count(line) == 3
+    assert len(re.findall(r"http://\S+/api/traces/[0-9a-f]{32}", output)) == 3
+    assert command.left_behind() == []
+
+
+def test_all_three_versions_of_reviews_take_turns(bookinfo):
+    """v1 calls no ratings, so its trace has two spans fewer."""
+    command = bookinfo("--once", "--reviews", "all")
+    output, _ = command.process.communicate(timeout=110)
+    assert command.process.returncode == 0, output
+    assert sorted(re.findall(r"(\d+) spans", output)) == ["6", "8", "8"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stays_up_until_it_is_told_to_end_and_takes_everything_along(bookinfo, number):
+    command = bookinfo()
+    output = command.read_until("Ctrl-C ends it all.")
+    address = re.search(r"Product page\s+(\S+)", output).group(1)
+    assert "The Comedy of Errors" in requests.get(address, timeout=10).text
+    assert len(command.left_behind()) >= 6  # itself, the backend and four services
+    command.process.send_signal(number)
+    rest, _ = command.process.communicate(timeout=60)
+    assert command.process.returncode == 0, rest
+    assert command.left_behind() == []
+
+
+def test_a_signal_during_the_start_leaves_nothing_behind(bookinfo):
+    command = bookinfo("--once")
+    command.read_until("Starting")
+    command.process.send_signal(signal.SIGTERM)
+    command.process.communicate(timeout=60)
+    assert command.process.returncode == 128 + signal.SIGTERM
+    assert command.left_behind() == []
+
+
+def test_traces_in_a_file_survive_and_old_ones_are_not_counted(bookinfo, tmp_path):
+    """The second run finds its own trace only, although the first one's is in the same store."""
+    for _ in range(2):
+        command = bookinfo("--once", "--storage", str(tmp_path / "traces.db"))
+        output, _ = command.process.communicate(timeout=110)
+        assert command.process.returncode == 0, output
+        assert "1 of 1 traces complete" in output
+
+
+def test_killing_the_agent_in_mid_run_harms_no_request(tmp_path):
+    """Spans are lost, requests are not: telemetry never breaks its host."""
+    ports = choose_ports(names_of_ports("v3"), {}, prefer_usual=False)
+    with running(ports, "v3", None, tmp_path) as bookinfo, ThreadPoolExecutor() as executor:
+        traffic = executor.submit(bookinfo.send_requests, 200)
+        metrics_url = bookinfo.page_url.replace("/productpage", "/metrics")
+        while not re.search(r'"200"} [2-9]\d', requests.get(metrics_url, timeout=10).text):  # 20 to 99 so far
+            assert not traffic.done()
+        bookinfo.backend.process.kill()
+        bookinfo.backend.process.wait()
+        assert traffic.result(timeout=100) == []
+        assert "currently unavailable" not in requests.get(bookinfo.page_url, timeout=10).text
+        assert [child.process.poll() for child in bookinfo.services] == [None] * 4
+    assert [child.process.returncode for child in bookinfo.services] == [0] * 4
+    for child in bookinfo.services:
+        assert "Traceback" not in child.log.read_text()
