@@ -6,9 +6,9 @@
     instrumentation.install(["flask", "requests"])  # these only
     instrumentation.uninstall()                     # as if nothing had ever been
 
-Map, ground first: `_redaction` (what never enters a span), `_http` (names, tags and errors of HTTP, decided once),
-`_wsgi` (a WSGI request, body included), `_patching` (one patch), `_import_hooks` (be told of an import), `flask` and `requests`
-(thin adapters), `_registry` (the table; install and uninstall).
+Map, ground first: `_tracer_source` (which tracer), `_redaction` (what never enters a span), `_http` (names, tags and errors of HTTP, decided once),
+`_wsgi` (a WSGI request, body included), `_patching` (one patch), `_import_hooks` (be told of an import), `flask`, `requests`
+and `multiprocessing` (thin adapters), `_registry` (the table; install and uninstall).
 """
 
 from __future__ import annotations

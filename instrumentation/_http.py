@@ -21,14 +21,13 @@ from opentracing import Format
 
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation._redaction import redact_text
-from sls_tracing.suppression import suppressed
 from sls_tracing.values import error_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from types import TracebackType
 
-__all__ = ["Call", "ClientCall", "InjectedHeader", "ServerCall", "TracerSource", "inject_headers", "method_name"]
+__all__ = ["Call", "ClientCall", "InjectedHeader", "ServerCall", "inject_headers", "method_name"]
 
 ERROR_STATUS = 500
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
@@ -43,21 +42,6 @@ _UNREADABLE = (
     opentracing.UnsupportedFormatException,
 )
 _guard = Guard("instrumentation_http")
-
-
-class TracerSource:
-    """Which tracer: the one given to ``install``, else OpenTracing's global one of the moment."""
-
-    __slots__ = ("explicit",)
-
-    def __init__(self, explicit: opentracing.Tracer | None = None) -> None:
-        self.explicit = explicit
-
-    def active(self) -> opentracing.Tracer | None:
-        """Return the tracer, or None if nothing shall be traced here: none was ever set, or this work is suppressed."""
-        tracer = self.explicit if self.explicit is not None else opentracing.tracer
-        # A plain opentracing.Tracer is the no-op: the application pays nothing for it.
-        return None if type(tracer) is opentracing.Tracer or suppressed() else tracer
 
 
 def method_name(method: object) -> str:

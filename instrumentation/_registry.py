@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation import _import_hooks
-from sls_tracing.instrumentation._http import TracerSource
+from sls_tracing.instrumentation._tracer_source import TracerSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +43,7 @@ class Row(NamedTuple):
 
 TABLE: dict[str, Row] = {
     "flask": Row("sls_tracing.instrumentation.flask", ("flask.app",)),
+    "multiprocessing": Row("sls_tracing.instrumentation.multiprocessing", ("multiprocessing.util",)),
     "requests": Row("sls_tracing.instrumentation.requests", ("requests.sessions",)),
 }
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     import opentracing
 
-    from sls_tracing.instrumentation._http import ServerCall, TracerSource
+    from sls_tracing.instrumentation._http import ServerCall
+    from sls_tracing.instrumentation._tracer_source import TracerSource
 
 __all__ = ["patches"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from sls_tracing.instrumentation._http import TracerSource
+    from sls_tracing.instrumentation._tracer_source import TracerSource
 
 __all__ = ["patches"]
 

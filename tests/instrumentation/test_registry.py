@@ -142,7 +142,11 @@ def test_installing_twice_is_silent_and_changes_nothing(caplog) -> None:
     instrumentation.install(["flask"])
     instrumentation.install("requests")
     assert vars(flask.Flask)["wsgi_app"] is first
-    assert sorted(instrumentation.installed()) == ["flask", "requests"] == sorted(instrumentation.known())
+    assert (
+        sorted(instrumentation.installed())
+        == ["flask", "multiprocessing", "requests"]
+        == sorted(instrumentation.known())
+    )
     assert caplog.records == []
 
 
@@ -150,7 +154,7 @@ def test_uninstall_restores_everything() -> None:
     """Attributes, and the list of import finders."""
     originals = dict(vars(flask.Flask)), dict(vars(requests.Session)), list(sys.meta_path)
     instrumentation.install()
-    instrumentation.uninstall(["requests"])
+    instrumentation.uninstall(["requests", "multiprocessing"])
     assert instrumentation.installed() == ("flask",)
     instrumentation.uninstall()
     instrumentation.uninstall()
