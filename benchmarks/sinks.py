@@ -25,7 +25,8 @@ class UDPSink:
 
     def _receive(self) -> None:
         while True:
-            self._datagrams.append(self._socket.recv(65536))
+            datagram = self._socket.recv(65536)
+            self._datagrams.append(datagram)  # looked up after the wait: take() replaces the list meanwhile
 
     def take(self) -> int:
         """Return the number of spans that came since the last call."""

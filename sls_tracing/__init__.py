@@ -21,6 +21,7 @@ from sls_tracing.reporters import (
 )
 from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
 from sls_tracing.scope import active_span as current_span
+from sls_tracing.senders import UDPSender
 from sls_tracing.span import Span
 from sls_tracing.tracer import Tracer
 from sls_tracing.version import __version__
@@ -37,6 +38,7 @@ __all__ = [
     "Span",
     "SpanContext",
     "Tracer",
+    "UDPSender",
     "__version__",
     "current_span",
     "init_tracer",
