@@ -1,0 +1,239 @@
+"""The encoders against their oracles."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sls_tracing.context import SpanContext
+from sls_tracing.model import LogRecord, Process, Reference
+from sls_tracing.thrift import tags as tags_module
+from sls_tracing.thrift.binary import BinaryEncoder
+from sls_tracing.thrift.compact import CompactEncoder
+from sls_tracing.thrift.schema import ClientStats, EncodeError
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
+import conftest as spans
+import oracles
+
+ENCODERS = {"compact": CompactEncoder(), "binary": BinaryEncoder()}
+"""Used for all examples of a property, so that what an encoder remembers is put to the test as well."""
+
+VECTOR = bytes.fromhex(
+    "82810109656d697442617463681c1c1803737663195c180e6a61656765722e76657273696f6e1500180c507974686f6e"
+    "2d342e382e30001808686f73746e616d6515001806686f73742d310018026970150018093139322e302e322e33001803"
+    "656e7615001804746573740018036e756d1506460e0000191c1680bc92c698d2ffb405160016eaf5a487fdc988bbd101"
+    "160018026f70250216a0c2befaa0ccd70516a0c21e192c180c73616d706c65722e7479706515001805636f6e73740018"
+    "0d73616d706c65722e706172616d15043100190c000000"
+)
+"""One datagram of jaeger-client 4.8.0."""
+
+
+@pytest.mark.parametrize("protocol", ["compact", "binary"])
+@settings(max_examples=100, deadline=None)
+@given(record=spans.records())
+def test_span_equals_thriftpy2(protocol, record):
+    """A span's bytes are thriftpy2's, for every kind of value, first and second time (from memory)."""
+    expected = oracles.write_struct(oracles.span_object(record), protocol)
+    assert ENCODERS[protocol].span(record) == expected
+    assert ENCODERS[protocol].span(record) == expected
+
+
+@pytest.mark.parametrize("protocol", ["compact", "binary"])
+@settings(max_examples=30, deadline=None)
+@given(
+    process=spans.processes(),
+    records=st.lists(spans.records(), max_size=3) | st.lists(st.just(spans.make_record()), min_size=14, max_size=17),
+    seq_no=st.none() | st.integers(0, 2**63 - 1),
+    stats=st.none() | st.builds(ClientStats, *[st.integers(0, 2**63 - 1)] * 3),
+)
+def test_message_equals_thriftpy2(protocol, process, records, seq_no, stats):
+    """Message and bare batch are thriftpy2's bytes, with and without sequence number and statistics, and measured exactly."""
+    encoder = ENCODERS[protocol]
+    header, encoded = encoder.process(process), [encoder.span(each) for each in records]
+    batch = oracles.batch_object(process, records, seq_no, stats)
+    message = encoder.emit_batch(header, encoded, seq_no=seq_no, stats=stats)
+    assert message == oracles.write_message(batch, protocol)
+    assert encoder.batch(header, encoded, seq_no=seq_no, stats=stats) == oracles.write_struct(batch, protocol)
+    size = encoder.envelope_size(header, len(encoded), seq_no=seq_no, stats=stats) + sum(map(len, encoded))
+    assert size == len(message)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    process=spans.processes(spans.readable_values),
+    records=st.lists(spans.records(spans.readable_values), min_size=1, max_size=2),
+)
+@pytest.mark.parametrize("protocol", ["compact", "binary"])
+def test_jaeger_client_reads_it(protocol, process, records):
+    """jaeger-client's generated code reads back what thriftpy2's objects hold.
+
+    It knows no sequence number, and takes bytes for text, so they have to be readable as such.
+    """
+    encoder = ENCODERS[protocol]
+    message = encoder.emit_batch(encoder.process(process), [encoder.span(each) for each in records], seq_no=7)
+    batch = oracles.read_message_with_jaeger_client(message, protocol)
+    expected = oracles.batch_object(process, records)
+    assert _plain(batch) == {name: value for name, value in _plain(expected).items() if name not in ("seqNo", "stats")}
+
+
+def _plain(value):
+    """Any generated object as dicts and lists; NaN and minus zero by their text."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, bytes):
+        return value.decode()
+    if hasattr(value, "__dict__"):
+        return {name: _plain(each) for name, each in vars(value).items()}
+    return value
+
+
+def test_the_vector_of_jaeger_client():
+    """The same span gives jaeger-client's datagram, but for the empty list of logs, which we leave out."""
+    encoder = CompactEncoder()
+    tags = {"jaeger.version": "Python-4.8.0", "hostname": "host-1", "ip": "192.0.2.3", "env": "test", "num": 7}
+    record = spans.make_record(
+        operation_name="op",
+        context=SpanContext(0x02B4FF48C4624F00, 0x68BB1127E8749D75),
+        references=(),
+        start_time=1600000000.25,
+        finish_time=1600000000.5,
+        tags={"sampler.type": "const", "sampler.param": True},
+    )
+    message = encoder.emit_batch(encoder.process(Process("svc", tags)), [encoder.span(record)])
+    assert message == VECTOR.replace(b"\x19\x0c\0\0\0", b"\0\0\0")
+    assert len(VECTOR) == 215
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_duration(encoder, protocol):
+    """Duration is never below zero."""
+    record = spans.make_record(start_time=1000.5, finish_time=999.5)
+    assert encoder.span(record) == encoder.span(record._replace(finish_time=1000.5))
+
+
+BAD = {
+    "no ids": {"context": SpanContext(None, None)},
+    "trace id too long": {"context": SpanContext(1 << 128, 1)},
+    "trace id negative": {"context": SpanContext(-1, 1)},
+    "span id too long": {"context": SpanContext(1, 1 << 64)},
+    "span id negative": {"context": SpanContext(1, -1)},
+    "parent too long": {"context": SpanContext(1, 1, 1 << 64)},
+    "parent negative": {"context": SpanContext(1, 1, -1)},
+    "id no number": {"context": SpanContext("1", "1")},
+    "linked span too long": {"references": (Reference("child_of", 1, 1 << 64),)},
+    "linked trace negative": {"references": (Reference("child_of", -5, 1), Reference("child_of", 1, 1))},
+    "unknown link": {"references": (Reference("self", 1, 1),)},
+    "time NaN": {"start_time": math.nan},
+    "time infinite": {"finish_time": math.inf},
+    "time beyond 64 bits": {"start_time": 1e300, "finish_time": 1e300},
+    "time missing": {"start_time": None},
+    "name missing": {"operation_name": None},
+    "name bytes": {"operation_name": b"x"},
+    "key no text": {"tags": {3: "x"}},
+    "value None": {"tags": {"x": None}},
+    "value object": {"tags": {"x": object()}},
+    "value list": {"tags": {"a": "b", "x": [1]}},
+    "tags missing": {"tags": [1]},
+    "log time NaN": {"logs": (LogRecord(math.nan, {"a": 1}),)},
+    "log value None": {"logs": (LogRecord(1.0, {"a": None}),)},
+    "log no log": {"logs": (3,)},
+}
+
+
+@pytest.mark.parametrize("changes", BAD.values(), ids=BAD)
+def test_a_bad_span_costs_only_itself(encoder, protocol, changes):
+    """What cannot be encoded raises EncodeError, and the next span's bytes are as if nothing had been."""
+    good = spans.make_record()
+    expected = oracles.write_struct(oracles.span_object(good), protocol)
+    for _ in range(2):
+        with pytest.raises(EncodeError):
+            encoder.span(spans.make_record(**changes))
+        assert encoder.span(good) == expected
+
+
+def test_a_bad_process_is_an_encode_error(encoder):
+    """So is a process that cannot be encoded."""
+    with pytest.raises(EncodeError):
+        encoder.process(Process("s", {"x": None}))
+    with pytest.raises(EncodeError):
+        encoder.process(Process(None))
+
+
+def test_subclasses_are_written_as_their_base(encoder, protocol):
+    """A value of a subclass of a plain type that slipped through is written as the plain value."""
+    import enum
+
+    class Colour(enum.IntEnum):
+        RED = 7
+
+    class Markup(str):
+        def __str__(self):
+            raise RuntimeError("never to be called")
+
+    plain = spans.make_record(tags={"a": 7, "b": "x"})
+    assert encoder.span(plain._replace(tags={"a": Colour.RED, "b": Markup("x")})) == encoder.span(plain)
+
+
+def test_equal_values_of_different_types_are_not_confused(encoder, protocol):
+    """1, 1.0 and True, 0.0 and -0.0 are equal as dictionary keys and differ on the wire."""
+    for order in itertools.permutations([1, 1.0, True, 0, 0.0, -0.0, False, "1", b"1"], 3):
+        for value in order:
+            record = spans.make_record(tags={"k": value})
+            assert encoder.span(record) == oracles.write_struct(oracles.span_object(record), protocol)
+
+
+def test_unique_values_do_not_grow_memory(encoder):
+    """A value that is new with every span, of any length, leaves the encoder at a bounded size."""
+
+    def spend(first: int, number: int) -> None:
+        for index in range(first, first + number):
+            name = f"GET /users/{index}"
+            tags = {"component": "Flask", "http.url": f"http://h/{index}", "body": "x" * 3000 + str(index), f"key-{index}": index}
+            encoder.span(spans.make_record(operation_name=name, tags=tags))
+
+    spend(0, 12_000)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        spend(12_000, 12_000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 3_000_000
+
+
+def test_a_key_of_many_values_leaves_the_others_remembered():
+    """Unique URLs clear their own values only; the tag that repeats stays one remembered object."""
+    encoder = tags_module.TagEncoder(str.encode, {str: str.encode})
+    encoder.encode({"component": "Flask"})
+    remembered = encoder._tag("component", "Flask")
+    for index in range(5_000):
+        encoder.encode({"component": "Flask", "http.url": str(index)})
+    assert encoder._tag("component", "Flask") is remembered
+    assert sum(len(values) for kinds in encoder._tags.values() for values in kinds.values()) <= tags_module.MOST_VALUES + 1
+
+
+def test_encoding_loads_no_thrift_library():
+    """A client that only sends never imports thriftpy2."""
+    import subprocess
+
+    program = (
+        "import sys, sls_tracing.senders.udp;"
+        "assert not [name for name in sys.modules if name.split('.')[0] in ('thriftpy2', 'thrift', 'ply')]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_integer_that_python_will_not_print_is_sent_as_hexadecimal(encoder, protocol):
+    """An integer of thousands of digits costs neither the span nor a second of CPU."""
+    record = spans.make_record(tags={"huge": 10**5000})
+    assert encoder.span(record) == encoder.span(spans.make_record(tags={"huge": hex(10**5000)}))
