@@ -20,7 +20,7 @@ REMOTE = SpanContext(trace_id=0xABC, span_id=0xDEF, sampled=True, wide=False)
 
 
 @requirement("OT-P02")
-@pytest.mark.parametrize("form", ["no such form", None, 5, ["unhashable"], {}])
+@pytest.mark.parametrize("form", ["no such format", None, 5, ["unhashable"], {}])
 def test_an_unknown_format_is_refused_both_ways(tracer, form):
     """The message names those that are known."""
     with pytest.raises(opentracing.UnsupportedFormatException, match="http_headers"):
@@ -60,7 +60,7 @@ def test_a_span_is_injected_like_its_context_even_when_finished(tracer, form):
     """Older code passes spans."""
     span = tracer.start_span("x")
     span.finish()
-    one, two = (bytearray() if format == Format.BINARY else {} for _ in range(2))
+    one, two = (bytearray() if form == Format.BINARY else {} for _ in range(2))
     tracer.inject(span, form, one)
     tracer.inject(span.context, form, two)
     assert one == two
@@ -136,7 +136,7 @@ def test_a_round_trip_keeps_identity_decision_and_baggage(propagation, form, sam
         span.set_tag("sampling.priority", 1)
     for key, value in baggage.items():
         span.set_baggage_item(key, value)
-    carrier = bytearray() if format == Format.BINARY else {}
+    carrier = bytearray() if form == Format.BINARY else {}
     tracer.inject(span.context, form, carrier)
     there = tracer.extract(form, carrier)
     here = span.context
