@@ -9,26 +9,71 @@ from opentracing import Format
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.propagators.b3 import B3Propagator
 from sls_tracing.propagators.binary import BinaryPropagator
-from sls_tracing.propagators.propagator import Propagator
+from sls_tracing.propagators.composite import CompositePropagator
+from sls_tracing.propagators.jaeger import JaegerPropagator
+from sls_tracing.propagators.propagator import Propagator, TextPropagator
+from sls_tracing.propagators.w3c import W3CPropagator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["PROPAGATIONS", "B3Propagator", "BinaryPropagator", "Propagator", "propagators_for"]
+__all__ = [
+    "PROPAGATIONS",
+    "B3Propagator",
+    "BinaryPropagator",
+    "CompositePropagator",
+    "JaegerPropagator",
+    "Propagator",
+    "TextPropagator",
+    "W3CPropagator",
+    "propagation_names",
+    "propagators_for",
+]
 
-PROPAGATIONS: dict[str, Callable[[], Propagator]] = {
+PROPAGATIONS: dict[str, Callable[[], TextPropagator]] = {
     "b3": B3Propagator,
     "b3-single": lambda: B3Propagator("single"),
+    "w3c": W3CPropagator,
+    "jaeger": JaegerPropagator,
 }
-"""The names that ``propagation=`` and ``JAEGER_PROPAGATION`` take."""
+"""The names that ``propagation=`` and ``JAEGER_PROPAGATION`` take, several of them separated by commas."""
 
 
-def propagators_for(propagation: str) -> dict[Any, Propagator]:
-    """Return a propagator for each of OpenTracing's formats, the text ones as ``propagation`` names them."""
-    name = propagation.strip().lower() if isinstance(propagation, str) else propagation
-    make = PROPAGATIONS.get(name) if isinstance(name, str) else None
-    if make is None:
-        msg = f"unknown propagation {propagation!r}; known are: {', '.join(PROPAGATIONS)}"
+def propagation_names(propagation: str) -> tuple[str, ...]:
+    """Return the names in ``propagation``, such as ``"b3, w3c"``, in their order. Raises :class:`ConfigurationError`."""
+    names = tuple(name.strip().lower() for name in propagation.split(",")) if isinstance(propagation, str) else ()
+    unknown = [name for name in names if name not in PROPAGATIONS]
+    if unknown or not names:
+        msg = f"unknown propagation {propagation!r}; known are: {', '.join(PROPAGATIONS)}, and several of them separated by commas"
         raise ConfigurationError(msg)
-    text = make()
-    return {Format.TEXT_MAP: text, Format.HTTP_HEADERS: text, Format.BINARY: BinaryPropagator()}
+    if len({*names}) < len(names):
+        msg = f"propagation {propagation!r} names a format twice; known are: {', '.join(PROPAGATIONS)}"
+        raise ConfigurationError(msg)
+    if {"b3", "b3-single"} <= {*names}:
+        # Mesh rule 2: of two encodings in one request every version of Envoy leaves one stale.
+        msg = f"propagation {propagation!r} names both encodings of B3: each reads both, so name the one that is to be written"
+        raise ConfigurationError(msg)
+    return names
+
+
+def propagators_for(
+    propagation: str, inject: str | None = None, *, jaeger_headers: Mapping[str, str] | None = None
+) -> dict[Any, Propagator]:
+    """Return a propagator for each of OpenTracing's formats.
+
+    ``propagation`` names the text formats that are read, in the order of their precedence, and ``inject`` those that are written: the
+    same if None. ``jaeger_headers`` renames Jaeger's headers: the arguments of :class:`JaegerPropagator`.
+    """
+    reading = propagation_names(propagation)
+    writing = reading if inject is None else propagation_names(inject)
+
+    def text(*, http: bool) -> Propagator:
+        members = {name: PROPAGATIONS[name]() for name in (*reading, *writing)}
+        if "jaeger" in members:
+            # Jaeger's clients encode baggage in HTTP headers and leave it plain in text maps.
+            members["jaeger"] = JaegerPropagator(**{**(jaeger_headers or {}), "url_encoding": http})  # type: ignore[arg-type]
+        if reading == writing and len(reading) == 1:
+            return members[reading[0]]
+        return CompositePropagator([members[name] for name in reading], [members[name] for name in writing])
+
+    return {Format.TEXT_MAP: text(http=False), Format.HTTP_HEADERS: text(http=True), Format.BINARY: BinaryPropagator()}

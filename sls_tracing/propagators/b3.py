@@ -13,7 +13,7 @@ from sls_tracing.context import SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.propagators.baggage import read_baggage, write_baggage
-from sls_tracing.propagators.carrier import read_headers, writer
+from sls_tracing.propagators.carrier import first_value, read_headers, writer
 from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers, write_carried
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _TRACE_ID, _SPAN_ID, _PARENT_ID = "x-b3-traceid", "x-b3-spanid", "x-b3-parentspa
 _SAMPLED, _FLAGS, _SINGLE = "x-b3-sampled", "x-b3-flags", "b3"
 _BAGGAGE = "baggage-"  # as Jaeger's Go and Java clients name it beside B3; B3 itself has none
 _NAMES = frozenset((_TRACE_ID, _SPAN_ID, _PARENT_ID, _SAMPLED, _FLAGS, _SINGLE, *PASS_THROUGH))
+_PREFIXES = (_BAGGAGE,)
 
 # By expression and never by int(x, 16), which takes signs, "0x", "_" and digits of other scripts. Widths: the specification has 16 or 32
 # digits; Envoy pads shorter ids, and jaeger-client strips zeros (31 digits), so what is unambiguous is read and later written padded.
@@ -59,6 +60,10 @@ class B3Propagator:
 
     ``encoding``: what :meth:`inject` writes, ``"multi"`` (Istio's, the default) or ``"single"``. ``x-request-id`` and baggage travel along.
     """
+
+    names = _NAMES
+    prefixes = _PREFIXES
+    lists: frozenset[str] = frozenset()
 
     def __init__(self, encoding: Encoding = "multi", *, counters: Counters = counters) -> None:
         if encoding not in get_args(Encoding):
@@ -113,15 +118,17 @@ class B3Propagator:
 
     def extract(self, carrier: Any) -> SpanContext | None:
         """Read a context, which may hold a decision, baggage or ``x-request-id`` alone; None if there is none of it."""
-        headers = read_headers(carrier, _NAMES, _BAGGAGE)
-        if not headers:
-            return None
+        headers = read_headers(carrier, _NAMES, _PREFIXES)
+        return self.extract_headers(headers) if headers else None
+
+    def extract_headers(self, headers: Mapping[str, str]) -> SpanContext | None:
+        """As :meth:`extract`, from headers that are read already."""
         if _SINGLE not in headers:
             fields = self._read_multi(headers)
         else:
             fields = self._choose(self._read_single(headers[_SINGLE]), self._read_multi(headers))
         carried = carried_headers(headers, self._counters)
-        baggage = read_baggage(headers, _BAGGAGE)
+        baggage = read_baggage(headers, _BAGGAGE, self._counters)
         if fields == _NOTHING and not carried and not baggage:
             return None
         trace_hex, span_id, parent_id, sampled, debug = fields
@@ -155,7 +162,7 @@ class B3Propagator:
         return fresh._replace(debug=debug)
 
     def _read_single(self, header: str) -> _Fields:
-        header = _first(header)
+        header = first_value(header)
         if header in ("0", "1"):
             return _Fields(sampled=header == "1")
         if header == "d":
@@ -174,17 +181,17 @@ class B3Propagator:
         debug = headers.get(_FLAGS) == "1"  # any other value is to be ignored, says the specification
         sampled = None
         if _SAMPLED in headers:
-            sampled = _STATES.get(_first(headers[_SAMPLED]).lower())
+            sampled = _STATES.get(first_value(headers[_SAMPLED]).lower())
             if sampled is None:
                 self._malformed()
-        trace_hex, span_hex = _first(headers.get(_TRACE_ID, "")), _first(headers.get(_SPAN_ID, ""))
+        trace_hex, span_hex = first_value(headers.get(_TRACE_ID, "")), first_value(headers.get(_SPAN_ID, ""))
         fields = _Fields(sampled=sampled, debug=debug)
         if not trace_hex and not span_hex:
             return fields
         if not (_TRACE_HEX(trace_hex) and _SPAN_HEX(span_hex) and int(trace_hex, 16) and int(span_hex, 16)):
             self._malformed()  # a fresh root heals the trace; the decision is sound and stays
             return fields
-        parent_hex = _first(headers.get(_PARENT_ID, ""))
+        parent_hex = first_value(headers.get(_PARENT_ID, ""))
         parent_id = None
         if parent_hex:
             if _SPAN_HEX(parent_hex):
@@ -196,8 +203,3 @@ class B3Propagator:
     def _malformed(self) -> _Fields:
         self._counters.add("propagation_headers_malformed")
         return _NOTHING
-
-
-def _first(value: str) -> str:
-    """Return the first of the values that WSGI and proxies join by commas when a header repeats."""
-    return value if "," not in value else value.split(",", 1)[0].strip()

@@ -12,48 +12,63 @@ from typing import TYPE_CHECKING, Any
 import opentracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-__all__ = ["read_headers", "writer"]
+__all__ = ["first_value", "read_headers", "writer"]
+
+_NO_NAMES: frozenset[str] = frozenset()
+_MAX_JOINED = 65536  # beyond every limit of a list header: whatever is appended behind it would be dropped anyway
 
 
-def read_headers(carrier: Any, names: frozenset[str], prefix: str) -> dict[str, str]:
-    """Return those headers of ``carrier`` whose lower-case name is in ``names`` or starts with ``prefix``.
+def read_headers(
+    carrier: Any, names: frozenset[str], prefixes: tuple[str, ...] = (), lists: frozenset[str] = _NO_NAMES
+) -> dict[str, str]:
+    """Return those headers of ``carrier`` whose lower-case name is in ``names`` or starts with one of ``prefixes``.
 
-    Where a name repeats, the first value wins (B3 specification). Values are stripped of white space.
+    Where a name repeats, the first value wins (B3 specification), unless it is in ``lists``: then the values are joined by commas in
+    their order (RFC 9110, 5.3), as WSGI servers and proxies do. Values are stripped of white space.
     """
+    # One loop, and no list of the pairs beforehand: this runs once a request (12 headers: 4 µs instead of 5).
     found: dict[str, str] = {}
-    for key, value in _pairs(carrier):
-        if key.__class__ is str:
-            name = key.lower()
-        elif isinstance(key, (bytes, bytearray)):
-            name = bytes(key).decode("latin-1").lower()
-        elif isinstance(key, str):
-            name = str(key).lower()
-        else:
-            continue
-        if (name in names or name.startswith(prefix)) and name not in found:
-            text = _text(value)
-            if text is not None:
-                found[name] = text
-    return found
-
-
-def _pairs(carrier: Any) -> Iterable[tuple[Any, Any]]:
     items = getattr(carrier, "items", carrier)
     try:
-        return [(key, value) for key, value in (items() if callable(items) else items)]
+        for key, value in items() if callable(items) else items:
+            if key.__class__ is str:
+                name = key.lower()
+            elif isinstance(key, (bytes, bytearray)):
+                name = bytes(key).decode("latin-1").lower()
+            elif isinstance(key, str):
+                name = str(key).lower()
+            else:
+                continue
+            if name in names or name.startswith(prefixes):
+                text = value if value.__class__ is str else _text(value, name in lists)
+                if text is None:
+                    continue
+                if name not in found:
+                    found[name] = text.strip()
+                elif name in lists and len(found[name]) < _MAX_JOINED:
+                    found[name] += "," + text.strip()
     except (TypeError, ValueError) as error:
         msg = f"cannot read headers from {type(carrier).__name__}: need a mapping or an iterable of (name, value) pairs"
         raise opentracing.InvalidCarrierException(msg) from error
+    return found
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, joined: bool) -> str | None:
     if isinstance(value, (list, tuple)):
-        value = value[0] if value else None
+        texts = [text for text in (_text(each, False) for each in value) if text is not None]
+        if not texts:
+            return None
+        return ",".join(texts) if joined else texts[0]
     if isinstance(value, (bytes, bytearray)):
-        value = bytes(value).decode("latin-1")
-    return str(value).strip() if isinstance(value, str) else None
+        return bytes(value).decode("latin-1")
+    return str(value) if isinstance(value, str) else None
+
+
+def first_value(value: str) -> str:
+    """Return the first of the values that WSGI and proxies join by commas when a header repeats."""
+    return value if "," not in value else value.split(",", 1)[0].strip()
 
 
 def writer(carrier: Any) -> Callable[[str, str], object]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sls_tracing.context import SpanContext
 
-__all__ = ["Propagator"]
+__all__ = ["Propagator", "TextPropagator"]
 
 
 class Propagator(Protocol):
@@ -19,4 +21,27 @@ class Propagator(Protocol):
 
     def extract(self, carrier: Any) -> SpanContext | None:
         """Read a context; None if there is none. Raises ``InvalidCarrierException`` if ``carrier`` cannot be read."""
+        ...
+
+
+class TextPropagator(Propagator, Protocol):
+    """A format of headers. It says which ones it reads, so that a composite of several goes through a carrier only once."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The headers that it reads, in lower case."""
+        ...
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the names of further headers that it reads start with, in lower case."""
+        ...
+
+    @property
+    def lists(self) -> frozenset[str]:
+        """Those of ``names`` whose repeated values are joined by commas; of the others the first value counts."""
+        ...
+
+    def extract_headers(self, headers: Mapping[str, str]) -> SpanContext | None:
+        """Read a context from headers as :func:`~sls_tracing.propagators.carrier.read_headers` returns them."""
         ...
