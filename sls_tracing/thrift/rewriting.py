@@ -38,6 +38,7 @@ _C_TRUE, _C_FALSE, _C_I8, _C_I64, _C_DOUBLE, _C_STRING, _C_LIST, _C_SET, _C_MAP,
     11,
     12,
 )
+_C_FIXED = {_C_TRUE: 1, _C_FALSE: 1, _C_I8: 1, _C_DOUBLE: 8}  # bytes of an element of a list
 
 _pack_i32 = Struct(">3si").pack
 _pack_i64 = Struct(">3sq").pack
@@ -162,6 +163,8 @@ def _skip_compact(data: bytes, position: int, kind: int, depth: int, *, in_field
         position += 1 if count else 0
     else:
         raise DecodeError(f"no such type: {kind}")
+    if all(each in _C_FIXED for each in kinds):
+        return position + count * sum(_C_FIXED[each] for each in kinds)
     for _ in range(count):
         for each in kinds:
             position = _skip_compact(data, position, each, depth - 1)

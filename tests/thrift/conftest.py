@@ -12,7 +12,9 @@ I64 = 1 << 63
 
 # Lone surrogates are among the characters: st.text() alone leaves them out.
 texts = st.text(st.characters(codec=None), max_size=40) | st.sampled_from(["", "GET", "x" * 200, "\udcff", "ü€😀"])
-integers = st.integers(-I64 * 4, I64 * 4) | st.sampled_from([0, 1, -1, 63, 64, 8191, 8192, I64 - 1, I64, -I64, -I64 - 1, 10**1000])
+integers = st.integers(-I64 * 4, I64 * 4) | st.sampled_from(
+    [0, 1, -1, 63, 64, 8191, 8192, I64 - 1, I64, -I64, -I64 - 1, 10**1000]
+)
 floats = st.floats() | st.sampled_from([0.0, -0.0, 1.0])
 readable_values = texts | st.booleans() | integers | floats | st.just(b"bytes")
 values = readable_values | st.binary(max_size=40)
@@ -40,7 +42,6 @@ links = st.builds(Reference, st.sampled_from(["child_of", "follows_from"]), ids_
 
 def processes(of=values):
     return st.builds(Process, texts, tag_maps(of))
-
 
 
 @st.composite

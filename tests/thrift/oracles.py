@@ -75,7 +75,10 @@ def span_object(record):
         startTime=start,
         duration=max(0, round(record.finish_time * 1e6) - start),
         tags=_tags(record.tags),
-        logs=[jaeger.Log(timestamp=round(each.timestamp * 1e6), fields=_tags(each.fields) or []) for each in record.logs] or None,
+        logs=[
+            jaeger.Log(timestamp=round(each.timestamp * 1e6), fields=_tags(each.fields) or []) for each in record.logs
+        ]
+        or None,
     )
 
 
@@ -89,7 +92,9 @@ def batch_object(process, records, seq_no=None, stats=None):
         spans=[span_object(each) for each in records],
         seqNo=seq_no,
         stats=stats
-        and jaeger.ClientStats(fullQueueDroppedSpans=stats[0], tooLargeDroppedSpans=stats[1], failedToEmitSpans=stats[2]),
+        and jaeger.ClientStats(
+            fullQueueDroppedSpans=stats[0], tooLargeDroppedSpans=stats[1], failedToEmitSpans=stats[2]
+        ),
     )
 
 

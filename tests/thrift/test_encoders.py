@@ -197,7 +197,12 @@ def test_unique_values_do_not_grow_memory(encoder):
     def spend(first: int, number: int) -> None:
         for index in range(first, first + number):
             name = f"GET /users/{index}"
-            tags = {"component": "Flask", "http.url": f"http://h/{index}", "body": "x" * 3000 + str(index), f"key-{index}": index}
+            tags = {
+                "component": "Flask",
+                "http.url": f"http://h/{index}",
+                "body": "x" * 3000 + str(index),
+                f"key-{index}": index,
+            }
             encoder.span(spans.make_record(operation_name=name, tags=tags))
 
     spend(0, 12_000)
@@ -219,7 +224,9 @@ def test_a_key_of_many_values_leaves_the_others_remembered():
     for index in range(5_000):
         encoder.encode({"component": "Flask", "http.url": str(index)})
     assert encoder._tag("component", "Flask") is remembered
-    assert sum(len(values) for kinds in encoder._tags.values() for values in kinds.values()) <= tags_module.MOST_VALUES + 1
+    assert (
+        sum(len(values) for kinds in encoder._tags.values() for values in kinds.values()) <= tags_module.MOST_VALUES + 1
+    )
 
 
 def test_encoding_loads_no_thrift_library():
