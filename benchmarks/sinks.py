@@ -33,9 +33,7 @@ class UDPSink:
         from sls_tracing.thrift.decoding import decode_emit_batch
 
         datagrams, self._datagrams = self._datagrams, []
-        return sum(
-            len(decode_emit_batch(each, "compact" if each[0] == 0x82 else "binary").spans) for each in datagrams
-        )
+        return sum(len(decode_emit_batch(each, "compact" if each[0] == 0x82 else "binary").spans) for each in datagrams)
 
 
 class HTTPSink:

@@ -18,7 +18,10 @@ __all__ = ["Counters", "counters"]
 
 
 class Counters:
-    """Named integers that only grow. Safe to use from any thread."""
+    """Named integers that only grow. Safe to use from any thread.
+
+    The lock is re-entrant: the garbage collector may run inside it, close a forgotten response, finish that one's span, and count.
+    """
 
     def __init__(self) -> None:
         self._values: dict[str, int] = {}
@@ -41,7 +44,7 @@ class Counters:
             return dict(sorted(self._values.items()))
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 counters = Counters()

@@ -72,7 +72,7 @@ class BatchingReporter:
         self._queue: deque[SpanRecord | _Marker]
         self._thread: threading.Thread | None
         self._wake: threading.Event
-        self._lock: threading.Lock
+        self._lock: threading.RLock
         self._attention: int
         self._start_afresh()
         call_in_child(self._after_fork)
@@ -201,7 +201,7 @@ class BatchingReporter:
         self._queue = deque()
         self._thread = None
         self._wake = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
         self._attention = 0 if self._closed else 1
 
     def _after_fork(self) -> None:

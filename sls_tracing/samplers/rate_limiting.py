@@ -46,7 +46,7 @@ class RateLimiter:
             return True
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
 
 
 class RateLimitingSampler:
