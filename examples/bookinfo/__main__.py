@@ -119,7 +119,9 @@ def _report(console: Console, bookinfo: Running, traces: list[Trace], failed: li
 
     faults = list(failed)
     if len(traces) != count:
-        faults.append(f"{count} requests left {len(traces)} traces")
+        faults.append(
+            f"{len(traces)} traces instead of {count}; the backend's last words:{bookinfo.backend.last_words()}"
+        )
     for trace in traces:
         console.print(trace_tree(trace))
         console.print(f"[dim]page[/dim] {bookinfo.query_url}/trace/{trace.trace_id}")

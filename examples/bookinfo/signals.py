@@ -38,7 +38,10 @@ class Signals:
         self._raised = False
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # as nohup asks
+        self._before = {
+            number: signal.signal(number, self._receive) for number in self.NUMBERS if number not in ignored
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
