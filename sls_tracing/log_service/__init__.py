@@ -26,8 +26,8 @@ def open_trace_store(storage: str = MEMORY) -> TraceStore:
 
     :raises ConfigurationError: the file cannot be used, or the extra ``server`` is not installed; the message says what to do.
     """
-    if not storage:
-        raise ConfigurationError("no storage is named; use memory: or the path of a file")
+    if not storage or storage == "log-service:":  # the real service comes with its client
+        raise ConfigurationError(f"cannot store in {storage!r}; use memory: or the path of a file")
     try:
         from sls_tracing.log_service.dialects.jaeger_legacy import INDEX
         from sls_tracing.log_service.embedded import EmbeddedLogstore

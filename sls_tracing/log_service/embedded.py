@@ -62,16 +62,12 @@ class EmbeddedLogstore:
         fields.update(TAG + key for key, _ in group.tags)
         with self._database.write_lock:
             if self._layout.missing(self._layout.index, fields):
-                with self._database.transaction() as connection:
-                    self._layout = self._save(connection, self._layout, self._layout.index, fields)
-            try:
-                columns, rows = self._layout.rows(group, fields)
-                with self._database.transaction() as connection:
-                    appender = connection.appender("log:" + self.name, columns=columns)
-                    appender.append_rows(rows)
-                    appender.flush()
-            except (TypeError, ValueError) as error:
-                raise LogServiceError("PostBodyInvalid", f"a log cannot be stored: {error}") from error
+                self._change(self._layout.index, fields)
+            columns, rows = self._layout.rows(group, fields)
+            with self._database.transaction() as connection:
+                appender = connection.appender(self._table, columns=columns)
+                appender.append_rows(rows)
+                appender.flush()
 
     def get_logs(
         self,
@@ -104,8 +100,7 @@ class EmbeddedLogstore:
 
     def set_index(self, index: Index) -> None:
         """Replace the index; columns are added for fields that are new or change their type."""
-        with self._database.transaction() as connection:
-            self._layout = self._save(connection, self._layout, index)
+        self._change(index)
 
     def close(self) -> None:
         """Close the database if this logstore opened it."""
@@ -143,6 +138,12 @@ class EmbeddedLogstore:
             layout = Layout([Column(*column) for column in json.loads(found[1])], stored)
             merged = stored.merged(index) if index is not None else stored
             return layout if merged == stored else self._save(connection, layout, merged)
+
+    def _change(self, index: Index, fields: Collection[str] = ()) -> None:
+        with self._database.write_lock:
+            with self._database.transaction() as connection:
+                layout = self._save(connection, self._layout, index, fields)
+            self._layout = layout  # not before the commit: readers may name the new columns from here on
 
     def _save(
         self, connection: duckdb.DuckDBPyConnection, layout: Layout, index: Index, fields: Collection[str] = ()

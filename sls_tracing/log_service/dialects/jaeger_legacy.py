@@ -46,6 +46,7 @@ _PROCESS_TAG = "process.tags."
 _SAMPLED, _DEBUG = 1, 2
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 _SPAN_ID = re.compile(r"[0-9a-fA-F]{1,16}")
+_MICROS = re.compile(r"-?[0-9]{1,18}")
 _ABSENT = frozenset(("", "null"))
 _REFERENCE_NAMES: Mapping[ReferenceType, str] = {"child_of": "child-of", "follows_from": "follows-from"}
 
@@ -72,6 +73,8 @@ def to_log(record: SpanRecord) -> Log:
     """Return the span as a log, its contents in the order in which Jaeger writes them."""
     context = record.context
     start = round(record.start_time * 1e6)
+    if not _MICROS.fullmatch(str(start)):
+        raise ValueError(f"a span that starts at {record.start_time} seconds cannot be stored")
     contents = [
         ("traceID", _trace_id_text(context.trace_id)),
         ("spanID", f"{context.span_id or 0:x}"),
@@ -161,8 +164,8 @@ def from_log(contents: Mapping[str, str]) -> SpanRecord:
     span_id = _id(contents, "spanID", _SPAN_ID)
     if not trace_id or not span_id:
         raise ValueError(f"no span: traceID {contents.get('traceID')!r}, spanID {contents.get('spanID')!r}")
-    start = int(contents["startTime"]) if "startTime" in contents else int(contents["__time__"]) * 1_000_000
-    parent_id = _id(contents, "parentSpanID", _SPAN_ID)
+    start = _start(contents)
+    parent_id = _read_parent(contents, warnings)
     flags = _number(contents.get("flags"), _SAMPLED)
     context = SpanContext(
         trace_id=trace_id,
@@ -191,6 +194,24 @@ def from_log(contents: Mapping[str, str]) -> SpanRecord:
     )
 
 
+def _start(contents: Mapping[str, str]) -> int:
+    """Return the start in microseconds; the log's own time stands in for a missing one."""
+    text = contents.get("startTime", "")
+    if text in _ABSENT and "__time__" in contents:
+        text = contents["__time__"] + "000000"
+    if not _MICROS.fullmatch(text):
+        raise ValueError(f"startTime {text[:40]!r} is not a number of microseconds")
+    return int(text)
+
+
+def _read_parent(contents: Mapping[str, str], warnings: list[str]) -> int:
+    try:
+        return _id(contents, "parentSpanID", _SPAN_ID)
+    except ValueError as error:
+        warnings.append(str(error))
+        return 0
+
+
 def _id(contents: Mapping[str, str], key: str, form: re.Pattern[str]) -> int:
     text = contents.get(key, "")
     if text in _ABSENT:
@@ -201,7 +222,7 @@ def _id(contents: Mapping[str, str], key: str, form: re.Pattern[str]) -> int:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text) else default
+    return int(text) if text is not None and _MICROS.fullmatch(text) else default
 
 
 def _tags(contents: Mapping[str, str], warnings: list[str]) -> tuple[dict[str, TagValue], dict[str, TagValue]]:

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _BINARY_SHOWN = 256
+_YEAR_1, _YEAR_9999 = -62_135_596_800, 253_402_300_799  # what RFC 3339 can say
 _INT64 = range(-(2**63), 2**63)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
 
@@ -138,8 +139,8 @@ def from_key_value(field: Mapping[str, Any]) -> tuple[str, TagValue]:
 
 def to_time(seconds: float) -> str:
     """Return a time as RFC 3339 in UTC, with as many fractional digits of a microsecond as it has (Go's RFC3339Nano)."""
-    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
-    text = datetime.fromtimestamp(whole, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    whole, micros = divmod(round(min(max(_YEAR_1, seconds), _YEAR_9999) * 1e6), 1_000_000)
+    text = datetime.fromtimestamp(whole, timezone.utc).isoformat()[:19]
     return f"{text}.{micros:06d}".rstrip("0") + "Z" if micros else text + "Z"
 
 
