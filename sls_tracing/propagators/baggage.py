@@ -42,6 +42,8 @@ _OCTETS = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 # Other clients write keys as they are. A key of token characters goes out so too; "%" alone must be encoded, since it is decoded here.
 _KEY_SAFE = "!#$&'*^`|"
+# What W3C lets stand in a value, but for the two that are decoded: so that what came in within the limits also goes out within them.
+_OCTETS_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
 
 
 def clean_text(text: str) -> str:
@@ -132,7 +134,9 @@ def write_baggage_list(
     baggage: Mapping[str, str], header: str, write: Callable[[str, str], object], counters: Counters
 ) -> None:
     """Write all of ``baggage`` as the W3C header named ``header``, whole items up to ``MAX_ITEMS`` and ``MAX_BYTES``."""
-    encoded = ((_encode_key(key), quote(value, safe="", errors="replace")) for key, value in baggage.items() if key)
+    encoded = (
+        (_encode_key(key), quote(value, safe=_OCTETS_SAFE, errors="replace")) for key, value in baggage.items() if key
+    )
     members = [f"{key}={value}" for key, value in _within_bounds(encoded, len(baggage), counters)]
     if members:
         write(header, ",".join(members))
@@ -159,7 +163,7 @@ def _within_bounds(items: Iterable[tuple[str, str]], count: int, counters: Count
     fitting: list[tuple[str, str]] = []
     size = 0
     for key, value in items:
-        needed = len(key) + len(value) + 2  # with "=" and ","
+        needed = len(key) + len(value) + (2 if fitting else 1)  # with "=", and "," between items
         if size + needed <= MAX_BYTES and len(fitting) < MAX_ITEMS:
             fitting.append((key, value))
             size += needed

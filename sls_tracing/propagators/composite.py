@@ -64,6 +64,9 @@ class CompositePropagator:
 
 def _with_ids(winner: SpanContext, found: Sequence[SpanContext]) -> SpanContext:
     """Complete ``winner`` by what other formats say of the same trace; of anything else only the baggage is taken."""
+    others = [context for context in found if context is not winner and (context.has_ids or context.baggage)]
+    if not others:
+        return winner  # the common case: one format only, and the request id, which every member reads
     same = [context for context in found if context.trace_id == winner.trace_id]
     twins = [context for context in same if context.span_id == winner.span_id]
     debug = any(context.debug for context in same)
