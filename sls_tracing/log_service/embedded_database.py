@@ -94,8 +94,10 @@ class Database:
 
 def _open(path: str) -> duckdb.DuckDBPyConnection:
     try:
+        if path != MEMORY and Path(path).is_file() and Path(path).stat().st_size == 0:
+            Path(path).unlink()  # what mktemp leaves; DuckDB makes a new file and refuses an empty one
         return duckdb.connect(path, config=_SETTINGS)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise ConfigurationError(_remedy(path, str(error))) from error
 
 

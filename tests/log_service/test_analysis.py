@@ -57,8 +57,7 @@ def ask(logstore, sql, search="*"):
         ("select count(1) as n", [("200",)]),
         ("select max_by(operationName, duration) as op, max(duration)/1000.0 as ms", [("op1", "199.0")]),
         (
-            'select "process.serviceName" as service, '
-            'round(100.0*count_if(try_cast("tags.http.status_code" as bigint)>=500)/count(1),2) as err_pct group by service order by 1',
+            'select "process.serviceName" as service, round(100.0*count_if(try_cast("tags.http.status_code" as bigint)>=500)/count(1),2) as err_pct group by service order by 1',
             [("db", "50.0"), ("web", "0.0")],
         ),
         ("select approx_percentile(duration, 0.5) / 1000.0 > 90 as p", [("true",)]),

@@ -170,21 +170,17 @@ def test_an_empty_file_becomes_a_store(tmp_path, make_span):
     """``mktemp`` makes one."""
     path = tmp_path / "x.duckdb"
     path.touch()
-    try:
-        store = open_trace_store(str(path))
-    except ConfigurationError as error:
-        assert "x.duckdb" in str(error)
-    else:
-        store.write([make_span(1, 1)])
-        assert store.services() == ["a"]
-        store.close()
+    store = open_trace_store(str(path))
+    store.write([make_span(1, 1)])
+    assert store.services() == ["a"]
+    store.close()
 
 
 def test_a_file_that_another_process_has_open_is_refused(tmp_path):
     path = str(tmp_path / "x.duckdb")
     store = open_trace_store(path)
     code = f"from sls_tracing.log_service import open_trace_store; open_trace_store({path!r})"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert other.returncode == 1
     assert "ConfigurationError" in other.stderr
     assert "another process has it open" in other.stderr
@@ -204,7 +200,7 @@ def test_a_missing_package_comes_with_the_command(missing):
         "from sls_tracing.log_service import open_trace_store\n"
         "open_trace_store('memory:')"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (
         f"ConfigurationError: traces are stored with {missing}, which is not installed: pip install 'sls-tracing[server]'"
         in run.stderr

@@ -39,7 +39,7 @@ def test_a_log_comes_back_as_a_flat_text_map(make_logstore):
     assert not result.has_sql
 
 
-@pytest.mark.parametrize("text", ["007", "+1", " 1", "1.0", "-0", "9223372036854775808", "abc", "١", ""])
+@pytest.mark.parametrize("text", ["007", "+1", " 1", "1.0", "-0", "9223372036854775808", "abc", "\u0661", ""])
 def test_a_number_field_gives_back_exactly_the_text_that_was_put(make_logstore, text):
     logstore = make_logstore(SMALL)
     put(logstore, (10, {"size": text, "ratio": text}))
