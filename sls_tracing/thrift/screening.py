@@ -200,7 +200,7 @@ def _skip(data: bytes, position: int, kind: int, depth: int) -> int:
         raise DecodeError(f"no such type: {kind}")
     check_count(count, len(data) - position)
     if all(each in _FIXED for each in kinds):
-        return position + count * sum(_FIXED[each] for each in kinds)
+        return position + int(count) * sum(_FIXED[each] for each in kinds)
     for _ in range(count):
         for each in kinds:
             position = _skip(data, position, each, depth - 1)
