@@ -102,7 +102,8 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         call_in_child(self._renew_lock)
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()  # held while a span's context is replaced; no foreign code runs under it
+        # Held while a span's context is replaced. Re-entrant: the garbage collector may run inside, and finish a forgotten span.
+        self._lock = threading.RLock()
 
     # -- starting spans ------------------------------------------------------------------------------------------------
 

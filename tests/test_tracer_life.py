@@ -138,10 +138,10 @@ def test_ids_made_in_many_threads_differ(tracer):
 
 
 def test_a_fork_with_everything_locked():
-    """Children make ids of their own, can count, and can set baggage, although the locks were held at the fork."""
+    """Children make ids of their own, can count, and can set baggage, although another thread held the locks at the fork."""
     program = textwrap.dedent(
         """
-        import os
+        import os, threading
         from sls_tracing import NullReporter, Tracer
         from sls_tracing.metrics import counters
 
@@ -150,16 +150,25 @@ def test_a_fork_with_everything_locked():
             counters.add("counted")
             span = tracer.start_span("x").set_baggage_item("a", "b")
             os.write(1, f"{who} {span.context.to_trace_id()} {counters.get('counted')}\\n".encode())
-        with counters._lock, tracer._lock:
-            children = []
-            for _ in range(3):
-                pid = os.fork()
-                if not pid:
-                    show("child")
-                    os._exit(0)
-                children.append(pid)
+        held, release = threading.Event(), threading.Event()
+        def hold():
+            with counters._lock, tracer._lock:
+                held.set()
+                release.wait()
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        children = []
+        for _ in range(3):
+            pid = os.fork()
+            if not pid:
+                show("child")
+                os._exit(0)
+            children.append(pid)
         for pid in children:
             assert os.waitpid(pid, 0)[1] == 0
+        release.set()
+        holder.join()
         show("parent")
         """
     )
