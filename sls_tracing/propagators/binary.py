@@ -38,7 +38,7 @@ class BinaryPropagator:
             raise opentracing.InvalidCarrierException(msg)
         if context.trace_id is None or context.span_id is None:
             return
-        flags = (1 if context.sampled else 0) | (3 if context.debug else 0)
+        flags = (1 if context.sampled else 0) | (3 if context.debug else 0) | (8 if context.firehose else 0)
         items = _encode_baggage(context.baggage)
         try:
             head = _HEAD.pack(
@@ -73,7 +73,8 @@ class BinaryPropagator:
             msg = "a span context in the binary format has a zero id"
             raise opentracing.SpanContextCorruptedException(msg)
         debug = bool(flags & 2)
-        return SpanContext(trace_id, span_id, parent_id or None, debug or bool(flags & 1), debug, baggage, high != 0)
+        sampled, firehose = debug or bool(flags & 1), bool(flags & 8)
+        return SpanContext(trace_id, span_id, parent_id or None, sampled, debug, baggage, high != 0, firehose=firehose)
 
 
 def _encode_baggage(baggage: Mapping[str, str]) -> list[bytes]:
