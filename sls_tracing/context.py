@@ -51,6 +51,10 @@ class SpanContext(_Fields, opentracing.SpanContext):  # type: ignore[misc]
     def __hash__(self) -> int:
         return hash((self.trace_id, self.span_id))
 
+    def __reduce__(self) -> tuple[type[SpanContext], tuple[object, ...]]:
+        # For pickle and copy, which cannot take the read-only mapping that stands for "nothing carried".
+        return SpanContext, tuple(self._replace(carried={**self.carried}))
+
     @property
     def has_ids(self) -> bool:
         """Whether this names a span; False when only a decision, baggage or mesh headers arrived."""

@@ -47,12 +47,9 @@ def _sampler_type(value: str, environ: Mapping[str, str]) -> str:
 
 
 def _propagation(value: str, environ: Mapping[str, str]) -> str:
-    from sls_tracing.propagators import PROPAGATIONS
+    from sls_tracing.propagators import propagation_names
 
-    if value.lower() not in PROPAGATIONS:
-        msg = f"known propagations are: {', '.join(PROPAGATIONS)}"
-        raise ValueError(msg)
-    return value.lower()
+    return ",".join(propagation_names(value))
 
 
 def _tags(value: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -86,7 +83,11 @@ VARIABLES: dict[str, Variable] = {
         "sampler_param", _number, "0 or 1, a share from 0 to 1, traces a second; 1, 0.001, 1"
     ),
     "JAEGER_TAGS": Variable("tags", _tags, "tags of this process: key=value,key=${VARIABLE:default}"),
-    "JAEGER_PROPAGATION": Variable("propagation", _propagation, "how contexts travel in headers: b3 or b3-single; b3"),
+    "JAEGER_PROPAGATION": Variable(
+        "propagation",
+        _propagation,
+        "how contexts travel in headers: b3, b3-single, w3c, jaeger, or several with commas; b3",
+    ),
 }
 
 
@@ -95,7 +96,7 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]
     environ = os.environ if environ is None else environ
     settings = {}
     for name, variable in VARIABLES.items():
-        text = environ.get(name, "").strip()
+        text = str(environ.get(name, "")).strip()
         if not text:
             continue
         try:
