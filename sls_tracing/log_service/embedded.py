@@ -13,7 +13,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from sls_tracing.log_service.embedded_database import MEMORY, Database
+from sls_tracing.log_service.embedded_database import MEMORY, Database, append_rows
 from sls_tracing.log_service.embedded_layout import BASE_COLUMNS, SQL_TYPES, TAG, Column, Layout
 from sls_tracing.log_service.index import Index
 from sls_tracing.log_service.logstore import PAGE_LINES, LogGroup, LogServiceError, QueryResult
@@ -65,9 +65,7 @@ class EmbeddedLogstore:
                 self._change(self._layout.index, fields)
             columns, rows = self._layout.rows(group, fields)
             with self._database.transaction() as connection:
-                appender = connection.appender(self._table, columns=columns)
-                appender.append_rows(rows)
-                appender.flush()
+                append_rows(connection, self._table, columns, rows)
 
     def get_logs(
         self,

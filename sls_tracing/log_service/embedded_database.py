@@ -16,11 +16,12 @@ import duckdb
 
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.log_service.logstore import LogServiceError
+from sls_tracing.log_service.query.quoting import sql_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["MEMORY", "Database"]
+__all__ = ["MEMORY", "Database", "append_rows"]
 
 MEMORY = ":memory:"
 
@@ -90,6 +91,24 @@ class Database:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
+
+
+def append_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: list[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Add ``rows`` to ``table``, whose name is quoted already; ``columns`` are plain names."""
+    if hasattr(connection, "appender"):
+        appender = connection.appender(table, columns=columns)
+        appender.append_rows(rows)
+        appender.flush()
+    else:  # before DuckDB 2.0, which is all that Python 3.10 gets
+        names = ", ".join(map(sql_name, columns))
+        lists = ", ".join("unnest(?)" for _ in columns)
+        values = [list(column) for column in zip(*rows, strict=True)]
+        try:
+            connection.execute(f"INSERT INTO {table} ({names}) SELECT {lists}", values)
+        except RuntimeError as error:  # text without UTF-8 form
+            raise LogServiceError("PostBodyInvalid", "a value cannot be stored: " + _first_line(error)) from error
 
 
 def _open(path: str) -> duckdb.DuckDBPyConnection:

@@ -95,7 +95,7 @@ def test_a_name_finds_itself(logstore, text):
     now = next(_clock)
     logstore.put_logs(LogGroup([Log(now, [(text, "v"), ("whole", "w")])]))
     assert times(logstore, f"{search_name(text)}: v", now) == [str(now)]
-    if text:  # SQL has no empty identifier
+    if text and "\0" not in text:  # SQL has no empty identifier, and DuckDB before 2.0 none with a NUL
         sql = f"select count(1) as n from log where {sql_name(text)} = 'v'"
         assert logstore.get_logs(f"* | {sql}", now, END_OF_TIME).logs == [{"n": "1"}], sql
 

@@ -28,7 +28,10 @@ def search_name(name: str) -> str:
 
 def sql_value(value: str) -> str:
     """Return ``value`` as an SQL text literal, for Presto and DuckDB alike (neither knows backslash escapes in plain literals)."""
-    return "'" + value.replace("'", "''") + "'"
+    literal = "'" + value.replace("'", "''") + "'"
+    if "\0" in literal:  # DuckDB before 2.0 (all that Python 3.10 gets) ends a literal there
+        return "(" + literal.replace("\0", "'||chr(0)||'") + ")"
+    return literal
 
 
 def sql_name(name: str) -> str:
