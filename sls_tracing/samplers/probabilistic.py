@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.samplers.rates import check_probability
 from sls_tracing.samplers.sampler import Decision
 
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ class ProbabilisticSampler:
     """
 
     def __init__(self, rate: float) -> None:
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0.0 <= rate <= 1.0:
-            msg = f"the sampling rate must be a number from 0.0 to 1.0, not {rate!r}"
-            raise ConfigurationError(msg)
-        self.rate = float(rate)
+        self.rate = check_probability(rate)
         # Go compares with <=, which would sample the id 0 at rate 0; -1 keeps "rate 0 samples nothing" exact.
         self._boundary = int(self.rate * _MAX_ID) if self.rate else -1
         tags: dict[str, TagValue] = {"sampler.type": "probabilistic", "sampler.param": self.rate}
