@@ -9,9 +9,13 @@ from __future__ import annotations
 
 __all__ = ["unsigned_varint", "zigzag", "zigzag_id", "zigzag_time"]
 
-_MORE = [bytes((bits & 0x7F | 0x80, bits >> 7 | 0x80)) for bits in range(1 << 14)]
+# By joining one-byte strings: 1.5 ms at import, against 7.5 for the arithmetic 2 x 16,384 times.
+_ONE_MORE = [bytes((bits | 0x80,)) for bits in range(1 << 7)]
+_ONE_LAST = [bytes((bits,)) for bits in range(1 << 7)]
+
+_MORE = [low + high for high in _ONE_MORE for low in _ONE_MORE]
 """Fourteen bits as two bytes that more follow."""
-_LAST = [bytes((bits & 0x7F | 0x80, bits >> 7)) if bits >> 7 else bytes((bits,)) for bits in range(1 << 14)]
+_LAST = _ONE_LAST + [low + high for high in _ONE_LAST[1:] for low in _ONE_MORE]
 """Up to fourteen bits as the one or two last bytes."""
 _MASK = (1 << 14) - 1
 
