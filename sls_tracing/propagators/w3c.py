@@ -35,8 +35,9 @@ _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-
 class W3CPropagator:
     """Reads and writes ``traceparent``, ``tracestate`` and ``baggage``.
 
-    ``level``: of the specification, 2 or 1. They differ in the random flag, which level 1 does not know, and in the keys of ``tracestate``,
-    which level 1 restricts further.
+    - ``level``: of the specification, 2 or 1; level 1 does not know the random flag.
+    - ``tracestate_level``: the level whose keys a ``tracestate`` may have. Level 1's are the narrower: a list with other keys is dropped whole by every
+      participant of level 1 further on, and W3C's own conformance suite demands that it be dropped here.
 
     The format has no word for debug, for a decision without ids or for one that is still open: they are written as sampled, not at all,
     and as not sampled. Trace ids of 64 bits are padded. ``tracestate`` goes on with the trace that it came with; there is no entry of ours.
@@ -46,11 +47,13 @@ class W3CPropagator:
     prefixes: tuple[str, ...] = ()
     lists = frozenset((_TRACEPARENT, TRACESTATE, _BAGGAGE))
 
-    def __init__(self, level: Level = 2, *, counters: Counters = counters) -> None:
-        if level not in get_args(Level):
-            msg = f"the level of W3C Trace Context must be 1 or 2, not {level!r}"
-            raise ConfigurationError(msg)
+    def __init__(self, level: Level = 2, tracestate_level: Level = 1, *, counters: Counters = counters) -> None:
+        for each in (level, tracestate_level):
+            if each not in get_args(Level):
+                msg = f"the level of W3C Trace Context must be 1 or 2, not {each!r}"
+                raise ConfigurationError(msg)
         self.level = level
+        self.tracestate_level = tracestate_level
         self._counters = counters
 
     # -- out -----------------------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ class W3CPropagator:
         header = headers.get(TRACESTATE)
         if header is None:
             return None
-        tracestate = read_tracestate(header, self.level)
+        tracestate = read_tracestate(header, self.tracestate_level)
         if tracestate is None:
             self._counters.add("propagation_headers_malformed")
         return tracestate
