@@ -8,7 +8,8 @@ for everything from the first byte sent to the last received (``requests`` alone
 a byte a second could hold the thread for ever), and ``MAX_ANSWER_BYTES``.
 
 Nothing traces these requests: they run under :func:`~sls_tracing.suppression.suppress` and carry ``b3: 0`` for a sidecar.
-Redirects are refused: ``requests`` reads a redirect's body without any bound, and an agent sends none. Proxy variables and
+Redirects are refused: an agent sends none, and ``requests`` reads a redirect's body without any bound, even when
+told not to follow it. Proxy variables and
 ``.netrc`` count, as in any client of ``requests``, but never for a loopback address: a process-wide ``HTTP_PROXY``
 must not carry the question to the agent on this host out of the host.
 """
@@ -107,6 +108,7 @@ class JSONFetcher:
         try:
             with requests.Session() as session:
                 session.trust_env = not self._loopback
+                session.get_redirect_target = _nowhere  # type: ignore[assignment]
                 session.mount("http://", adapter := _adapter_class()(limit))
                 session.mount("https://", adapter)
                 with session.get(
@@ -242,6 +244,10 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def _nowhere(response: requests.Response) -> None:
+    """Tell a session that no response redirects, so that it leaves the body alone; :func:`_check_head` refuses by the status."""
 
 
 def _check_head(response: requests.Response) -> None:

@@ -17,12 +17,12 @@ def taken(sampler, tries=20):
 
 def test_it_starts_full_and_grows_with_time():
     clock = FakeClock()
-    sampler = RateLimitingSampler(3, clock)
-    assert taken(sampler) == 3
-    clock.advance(1 / 3)
+    sampler = RateLimitingSampler(4, clock)
+    assert taken(sampler) == 4
+    clock.advance(0.25)
     assert taken(sampler) == 1
     clock.advance(3600)
-    assert taken(sampler) == 3, "credit does not pile up"
+    assert taken(sampler) == 4, "credit does not pile up"
 
 
 def test_a_rate_below_1_is_one_trace_in_so_many_seconds():

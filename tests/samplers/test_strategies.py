@@ -120,8 +120,11 @@ _json = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["strategyType", "probabilisticSampling", "samplingRate", "rateLimitingSampling", "maxTracesPerSecond"]
-                + ["operationSampling", "perOperationStrategies", "operation", "defaultSamplingProbability"]
+                [
+                    *("strategyType", "probabilisticSampling", "samplingRate", "rateLimitingSampling"),
+                    *("maxTracesPerSecond", "operationSampling", "perOperationStrategies", "operation"),
+                    "defaultSamplingProbability",
+                ]
             ),
             inner,
             max_size=4,
