@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.guard import Guard, limited_log
-from sls_tracing.http_fetch import FetchError, JSONFetcher, agent_url
+from sls_tracing.http_fetch import FetchAbortedError, FetchError, JSONFetcher, agent_url
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.polling import Poller, polling_log
 
@@ -195,6 +195,8 @@ class RemoteBaggageRestrictions:
     def _poll(self) -> bool:
         try:
             known = _read_restrictions(self._fetcher.fetch({"service": self.service_name}))
+        except FetchAbortedError:
+            return False
         except (FetchError, ConfigurationError) as error:
             self._counters.add("baggage_restrictions_updates_failed")
             polling_log.warning(_LOG_KIND, "no baggage restrictions from %s (%s)", self._fetcher.shown_url, error)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import requests
 
-__all__ = ["MAX_ANSWER_BYTES", "FetchError", "JSONFetcher", "agent_url"]
+__all__ = ["MAX_ANSWER_BYTES", "FetchAbortedError", "FetchError", "JSONFetcher", "agent_url"]
 
 MAX_ANSWER_BYTES = 1 << 20
 """Two thousand operations with names of 400 bytes fit; that is what a client remembers."""
@@ -44,6 +44,10 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Connec
 
 class FetchError(TracingError):
     """No usable answer. The message says why, without the URL's credentials and query."""
+
+
+class FetchAbortedError(FetchError):
+    """It was us who ended the exchange: nothing to count or to log."""
 
 
 def agent_url(host: str, port: int, path: str) -> str:
@@ -81,12 +85,16 @@ class JSONFetcher:
     def fetch(self, parameters: Mapping[str, str] | Sequence[tuple[str, str]]) -> Any:
         """Return the answer's JSON. The URL's own query stays, and beats a parameter of the same name. Raises :class:`FetchError`."""
         limit = self._limit = _TimeLimit(self._timeout)
+        # After the limit is known: an abort that comes at this moment finds either the mark read here or a limit to cut.
+        if self._aborted:
+            raise FetchAbortedError
         try:
             with suppress(), limit:
-                if self._aborted:
-                    msg = "closed"
-                    raise FetchError(msg)
                 return _read_json(self._get(self._with_query(parameters), limit))
+        except FetchError as error:
+            if self._aborted:
+                raise FetchAbortedError from error
+            raise
         finally:
             self._limit = None
 

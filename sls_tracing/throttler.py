@@ -17,7 +17,7 @@ from urllib.parse import quote_plus
 from sls_tracing.clock import monotonic_clock
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.forks import call_in_child
-from sls_tracing.http_fetch import FetchError, JSONFetcher, agent_url
+from sls_tracing.http_fetch import FetchAbortedError, FetchError, JSONFetcher, agent_url
 from sls_tracing.identifiers import random_bits
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.polling import Poller, polling_log
@@ -183,6 +183,8 @@ class RemoteThrottler:
         question = [("service", self.service_name), ("uuid", self.client_id)]
         try:
             balances = _read_balances(fetcher.fetch(question + [("operations", each) for each in operations]))
+        except FetchAbortedError:
+            return False
         except (FetchError, ConfigurationError) as error:
             self._counters.add("throttler_updates_failed")
             polling_log.warning(_LOG_KIND, "no debug credits from %s (%s)", fetcher.shown_url, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.http_fetch import FetchError, JSONFetcher, agent_url
+from sls_tracing.http_fetch import FetchAbortedError, FetchError, JSONFetcher, agent_url
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.polling import Poller, polling_log
 from sls_tracing.samplers.adaptive import AdaptiveSampler
@@ -82,6 +82,8 @@ class RemoteControlledSampler:
     def _poll(self) -> bool:
         try:
             answer = self._fetcher.fetch({"service": self.service_name})
+        except FetchAbortedError:
+            return False
         except FetchError as error:
             self._failed("sampler_queries_failed", error)
             return False
