@@ -39,6 +39,9 @@ __all__ = ["MAX_ANSWER_BYTES", "FetchAbortedError", "FetchError", "JSONFetcher",
 MAX_ANSWER_BYTES = 1 << 20
 """Two thousand operations with names of 400 bytes fit; that is what a client remembers."""
 
+# A key that is there keeps the variables out. Not Session.trust_env = False, which would keep out REQUESTS_CA_BUNDLE too.
+_NO_PROXY: Any = {"http": None, "https": None, "all": None}
+
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close", "b3": "0"}
 
 
@@ -115,12 +118,16 @@ class JSONFetcher:
 
         try:
             with requests.Session() as session:
-                session.trust_env = not self._loopback
                 session.get_redirect_target = _nowhere  # type: ignore[assignment]
                 session.mount("http://", adapter := _adapter_class()(limit))
                 session.mount("https://", adapter)
                 with session.get(
-                    url, headers=_HEADERS, timeout=self._timeout, stream=True, allow_redirects=False
+                    url,
+                    headers=_HEADERS,
+                    timeout=self._timeout,
+                    stream=True,
+                    allow_redirects=False,
+                    proxies=_NO_PROXY if self._loopback else None,
                 ) as response:
                     _check_head(response)
                     body = _read_body(response, self._max_bytes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -188,6 +190,29 @@ def test_a_slow_answer_is_cut_when_the_time_is_up(scripted_server, kind):
     scripted_server.script = dripping(scripted_server, SLOW_ANSWERS[kind], drop)
     with pytest.raises(FetchError, match=r"no complete answer within 0\.3 seconds|timed out"):
         JSONFetcher(scripted_server.url, timeout=0.3).fetch({})
+
+
+def test_the_time_limit_holds_for_tls_too(scripted_server, monkeypatch, tmp_path):
+    """TLS takes the socket over; the limit cuts it all the same. The bundle of the environment is trusted on loopback too."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"],
+            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    scripted_server._server.socket = context.wrap_socket(scripted_server._server.socket, server_side=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    fetcher = JSONFetcher(f"https://localhost:{scripted_server.port}/", timeout=1.0)
+    scripted_server.body = [1]
+    assert fetcher.fetch({}) == [1]
+    scripted_server.script = dripping(scripted_server, HEAD)
+    with pytest.raises(FetchError, match="no complete answer within 1 seconds"):
+        fetcher.fetch({})
 
 
 def test_a_server_that_is_not_there_is_an_error_that_shows_no_secrets():
