@@ -3,8 +3,7 @@
 The same index, the same query language, the same limits as the real service; data in one file or in memory. ``put_logs`` returns when
 DuckDB has the rows in its write-ahead log on disk, so what was acknowledged survives ``kill -9``.
 
-Measured, 1,000 logs of 27 columns a call: DuckDB's appender stores a row in 17 µs, ``INSERT … SELECT unnest(?)`` in 29, a MAP column in
-place of the JSON text in 44 to 62.
+How rows go in and what that costs: :func:`~sls_tracing.log_service.embedded_database.append_rows`.
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ def test_preparing_twice_is_preparing_once() -> None:
         ({}, ["--service", "x"], "no command; for example: sls-tracing run --service shop python app.py"),
         ({"JAEGER_SAMPLER_TYPE": "sometimes"}, ["--service", "x", "true"], "JAEGER_SAMPLER_TYPE='sometimes' cannot be used: known samplers are: const"),
         ({"JAEGER_SAMPLER_TYPE": "probabilistic", "JAEGER_SAMPLER_PARAM": "7"}, ["--service", "x", "true"], "JAEGER_SAMPLER_PARAM"),
-        ({"JAEGER_PROPAGATION": "pigeon"}, ["--service", "x", "true"], "known propagations are: b3"),
+        ({"JAEGER_PROPAGATION": "pigeon"}, ["--service", "x", "true"], "known are: b3"),
         ({"JAEGER_AGENT_PORT": "many"}, ["--service", "x", "true"], "JAEGER_AGENT_PORT"),
     ],
 )  # fmt: skip
