@@ -8,10 +8,9 @@ for everything from the first byte sent to the last received (``requests`` alone
 a byte a second could hold the thread for ever), and ``MAX_ANSWER_BYTES``.
 
 Nothing traces these requests: they run under :func:`~sls_tracing.suppression.suppress` and carry ``b3: 0`` for a sidecar.
-Redirects are refused: an agent sends none, and ``requests`` reads a redirect's body without any bound, even when
-told not to follow it. Proxy variables and
-``.netrc`` count, as in any client of ``requests``, but never for a loopback address: a process-wide ``HTTP_PROXY``
-must not carry the question to the agent on this host out of the host.
+Redirects are refused: an agent sends none, and ``requests`` reads a redirect's body without any bound, even when told not to follow it.
+Proxy variables count, as in any client of ``requests``, but never for a loopback address: a process-wide ``HTTP_PROXY`` must not
+carry the question to the agent on this host out of the host.
 """
 
 from __future__ import annotations
@@ -300,7 +299,7 @@ def _read_json(body: bytes) -> Any:
 
 def _root_cause(error: BaseException) -> str:
     """Return the innermost reason. Messages of ``requests`` show the whole URL, and its query may hold a token."""
-    while (inner := error.__cause__ or error.__context__) is not None:
+    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error = inner
     text = error.strerror if isinstance(error, OSError) and error.strerror else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
