@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import opentracing
 
+from sls_tracing.baggage_restrictions import limit_item
 from sls_tracing.guard import Guard
 from sls_tracing.model import LogRecord, SpanRecord
+from sls_tracing.rules import limit_tags, make_room
 from sls_tracing.values import PLAIN_TYPES, error_fields, to_fields, to_seconds, to_text, to_value
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Span(opentracing.Span):  # type: ignore[misc]
         if type(key) is not str:
             key = to_text(key)
         if key == "sampling.priority":
-            self._tracer._change_priority(self, value)
+            self._tracer._prioritise(self, value)
         self.tags[key] = value if type(value) in PLAIN_TYPES else to_value(value)
         return self
 
@@ -81,17 +83,29 @@ class Span(opentracing.Span):  # type: ignore[misc]
             time = clock() if timestamp is None else to_seconds(timestamp, clock)
             fields = _guard.call({}, to_fields, key_values)
             if fields:
+                max_logs = self._tracer.rules.max_logs
+                if max_logs is not None:
+                    make_room(self.logs, max_logs)
                 self.logs.append(LogRecord(time, fields))
         return self
 
     def set_baggage_item(self, key: str, value: str) -> Span:
-        """Attach text to the trace from here on: every span below this one carries it, in every service."""
+        """Attach text to the trace from here on: every span below this one carries it, in every service.
+
+        The tracer's baggage restrictions may cut the value or refuse the item; a log on the span tells.
+        """
         if self.finish_time is not None:
             return self
         key, value = to_text(key), to_text(value)
-        with self._tracer._lock:  # of two threads that set an item at once, none may lose its own
-            self._context = self._context.with_baggage_item(key, value)
-        return self.log_kv({"event": "baggage", "key": key, "value": value})
+        tracer = self._tracer
+        with tracer._lock:  # of two threads that set an item at once, none may lose its own
+            before = self._context.baggage
+            kept, truncated = limit_item(tracer._baggage_restrictions, tracer.service_name, key, value, before)
+            if kept is not None:
+                self._context = self._context.with_baggage_item(key, kept)
+        fields: dict[str, TagValue] = {"event": "baggage", "key": key, "value": value if kept is None else kept}
+        marks = {"override": key in before and kept is not None, "truncated": truncated, "invalid": kept is None}
+        return self.log_kv({**fields, **{mark: "true" for mark, holds in marks.items() if holds}})
 
     def get_baggage_item(self, key: str) -> str | None:
         """Return the baggage item, or None."""
@@ -108,22 +122,17 @@ class Span(opentracing.Span):  # type: ignore[misc]
             return
         finish_time = tracer._clock() if finish_time is None else to_seconds(finish_time, tracer._clock)
         self.finish_time = finish_time
-        tracer._report(
-            _new_tuple(
-                SpanRecord,
-                (
-                    self.operation_name,
-                    self._context,
-                    references,
-                    self.start_time,
-                    finish_time,
-                    self.tags,
-                    self.logs,
-                    tracer._process,
-                    (),
-                ),
-            )
+        tags: Mapping[str, TagValue] = self.tags
+        logs: Sequence[LogRecord] = self.logs
+        if tracer._limits_values:
+            tags, logs = limit_tags(tags, logs, tracer.rules)
+        name, start_time = self.operation_name, self.start_time
+        record = _new_tuple(
+            SpanRecord, (name, self._context, references, start_time, finish_time, tags, logs, tracer._process, ())
         )
+        tracer._report(record)
+        if tracer._observer is not None:
+            _guard.call(None, tracer._observer.finished, self, record)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -151,7 +160,7 @@ class UnsampledSpan(Span):
     def set_tag(self, key: str, value: Any) -> Span:
         """Do nothing, unless the tag is ``sampling.priority``."""
         if key.__class__ is str and key == "sampling.priority" and self.finish_time is None:
-            self._tracer._change_priority(self, value)
+            self._tracer._prioritise(self, value)
             if type(self) is Span:
                 self.set_tag(key, value)
         return self
@@ -164,3 +173,5 @@ class UnsampledSpan(Span):
         """Note that it ended; nothing is reported."""
         if self.finish_time is None:
             self.finish_time = self.start_time if finish_time is None else finish_time
+            if self._tracer._observer is not None:
+                _guard.call(None, self._tracer._observer.finished, self, None)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import opentracing
 
+from sls_tracing.baggage_restrictions import DefaultBaggageRestrictions
 from sls_tracing.clock import wall_clock
-from sls_tracing.context import NO_BAGGAGE, NOTHING_CARRIED, SpanContext
+from sls_tracing.context import SpanContext
 from sls_tracing.exceptions import ConfigurationError, require_methods
 from sls_tracing.forks import call_in_child
 from sls_tracing.guard import Guard
@@ -19,6 +20,8 @@ from sls_tracing.process import process_tags
 from sls_tracing.propagators import propagators_for
 from sls_tracing.reporters.batching import BatchingReporter
 from sls_tracing.reporters.reporter import check_reporter
+from sls_tracing.roots import Roots
+from sls_tracing.rules import TracingRules
 from sls_tracing.samplers import ConstSampler
 from sls_tracing.samplers.sampler import asking
 from sls_tracing.scope import ContextVarsScopeManager
@@ -29,21 +32,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from sls_tracing.baggage_restrictions import BaggageRestrictions
     from sls_tracing.clock import Clock
     from sls_tracing.identifiers import IdSource
     from sls_tracing.model import TagValue
+    from sls_tracing.observer import SpanObserver
     from sls_tracing.propagators import Propagator
     from sls_tracing.reporters import Reporter
     from sls_tracing.samplers import Sampler
+    from sls_tracing.throttler import Throttler
 
 __all__ = ["Tracer"]
 
 _new_tuple = tuple.__new__  # see span.py
-_LOW_64 = (1 << 64) - 1
-_NO_TAGS: Mapping[str, TagValue] = {}
 _NO_REFERENCES: tuple[Reference, ...] = ()
 # What a carrier's own methods raise when it cannot be read or written (an immutable one, one of another library's).
 _CARRIER_ERRORS = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError, RuntimeError)
+_RULES = TracingRules()
 _guard = Guard("tracer")
 
 
@@ -57,8 +62,12 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
 
     - ``sampler`` is asked once for each new trace (and where a caller left the decision open); all traces if None.
     - ``reporter`` takes the finished spans; by UDP to a Jaeger agent on this host if None. It belongs to the tracer, which closes it.
-    - ``propagation`` names how contexts travel in text: see ``propagators.PROPAGATIONS``.
+    - ``propagation`` names how contexts travel in text: see ``propagators.PROPAGATIONS``. Or it is a propagator for each format, as
+      ``propagators_for`` makes them; one for a format of your own may be among them.
     - ``tags`` describe this process; ``hostname``, ``ip`` and ``jaeger.version`` are there already and may be overridden.
+    - ``rules``: limits and modes that few need. ``throttler``: bounds traces that are forced by a debug id or ``sampling.priority``; no bound if
+      None. ``baggage_restrictions``: which baggage the application may set; any key, values up to 2,048 bytes, if None.
+    - ``observer`` is told when spans start and finish.
     - ``trace_id_bits``: 128 or 64, the width of ids made here. Incoming ids keep their own.
     - ``clock`` (seconds) and ``ids`` (``getrandbits``) are for tests.
     """
@@ -66,13 +75,17 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
     def __init__(
         self,
         service_name: str,
-        *,
-        sampler: Sampler | None = None,
         reporter: Reporter | None = None,
+        sampler: Sampler | None = None,
+        *,
         scope_manager: opentracing.ScopeManager | None = None,
-        propagation: str = "b3",
+        propagation: str | Mapping[Any, Propagator] = "b3",
         tags: Mapping[str, Any] | None = None,
         trace_id_bits: int = 128,
+        rules: TracingRules = _RULES,
+        throttler: Throttler | None = None,
+        baggage_restrictions: BaggageRestrictions | None = None,
+        observer: SpanObserver | None = None,
         clock: Clock = wall_clock,
         ids: IdSource = random_bits,
     ) -> None:
@@ -89,21 +102,31 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         self.closed = False
         self.sampler = sampler if sampler is not None else ConstSampler(True)
         require_methods("sampler", self.sampler, ("is_sampled", "close"))
-        self.propagators: dict[Any, Propagator] = propagators_for(propagation)
+        self.propagators: dict[Any, Propagator] = (
+            propagators_for(propagation) if isinstance(propagation, str) else _checked(propagation)
+        )
         self.reporter = reporter if reporter is not None else BatchingReporter()
         check_reporter(self.reporter)
-        self._process = Process(service_name, {**process_tags(), **to_tags(tags or {})})
+        self.rules = rules.check()
+        self._one_span_per_rpc = rules.one_span_per_rpc
+        self._limits_values = rules.limits_values
+        self._throttler = throttler
+        self._baggage_restrictions = baggage_restrictions or DefaultBaggageRestrictions()
+        self._observer = observer
+        self.tags = to_tags(tags or {})
         self._report = _guard.wrap(self.reporter.report, None)
-        self._is_sampled = asking(self.sampler)
-        self._trace_id_bits = trace_id_bits
+        self._roots = Roots(asking(self.sampler), throttler, trace_id_bits, ids)
+        self._new_root = self._roots.new
         self._clock = clock
         self._ids = ids
-        self._renew_lock()
-        call_in_child(self._renew_lock)
+        self._start_afresh()
+        call_in_child(self._start_afresh)
 
-    def _renew_lock(self) -> None:
+    def _start_afresh(self) -> None:
+        """Renew what a forked child must not share: the lock, and the id by which an agent tells clients apart."""
         # Held while a span's context is replaced. Re-entrant: the garbage collector may run inside, and finish a forgotten span.
         self._lock = threading.RLock()
+        self._process = Process(self.service_name, {**process_tags(), **self.tags})
 
     # -- starting spans ------------------------------------------------------------------------------------------------
 
@@ -139,9 +162,9 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         if parent is None:
             context, own_tags = self._new_root(operation_name)
         elif parent.trace_id is None or parent.sampled is None:
-            context, own_tags = self._decide(parent, operation_name)
+            context, own_tags = self._roots.under(parent, operation_name)
         else:
-            context = _new_tuple(SpanContext, (parent[0], self._ids(64) or self._id(64), parent[1], *parent[3:]))
+            context = _new_tuple(SpanContext, (parent[0], self._ids(64) or self._roots.id(64), parent[1], *parent[3:]))
         start_time = self._clock() if start_time is None else to_seconds(start_time, self._clock)
         if not context.sampled and (
             tags is None
@@ -149,7 +172,10 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
                 "sampling.priority" in tags if tags.__class__ is dict else _guard.call(False, _names_priority, tags)
             )
         ):
-            return UnsampledSpan(self, context, operation_name, start_time, own_tags, links)
+            span: Span = UnsampledSpan(self, context, operation_name, start_time, own_tags, links)
+            if self._observer is not None:
+                _guard.call(None, self._observer.started, span, parent)
+            return span
         if tags.__class__ is dict:
             for key, value in tags.items():
                 if key.__class__ is str and value.__class__ in PLAIN_TYPES:
@@ -158,11 +184,15 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
                     own_tags.update(to_tags({key: value}))
         elif tags is not None:
             own_tags.update(_guard.call({}, to_tags, tags))
+        if self._one_span_per_rpc and parent is not None and parent.trace_id is not None:
+            context = _joined(context, parent, own_tags)
         if context.parent_id is not None and not (links and names_parent(links, context)):
             links = (_new_tuple(Reference, ("child_of", context.trace_id, context.parent_id)), *links)
         span = Span(self, context, operation_name, start_time, own_tags, links)
         if "sampling.priority" in own_tags:
-            self._change_priority(span, own_tags["sampling.priority"])
+            self._prioritise(span, own_tags["sampling.priority"])
+        if self._observer is not None:
+            _guard.call(None, self._observer.started, span, parent)
         return span
 
     def start_active_span(
@@ -179,54 +209,19 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         span = self.start_span(operation_name, child_of, references, tags, start_time, ignore_active_span)
         return self._scope_manager.activate(span, finish_on_close)
 
-    def _new_root(self, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
-        """Make the context of a root, with the sampler's tags for it."""
-        bits = self._trace_id_bits
-        trace_id = self._ids(bits) or self._id(bits)
-        sampled, tags = self._is_sampled(trace_id, operation_name)
-        # Like Envoy and Jaeger's Go and Java clients: a root's span id is the low half of its trace id.
-        span_id = trace_id & _LOW_64 or self._id(64)
-        context = _new_tuple(
-            SpanContext,
-            (trace_id, span_id, None, sampled, False, NO_BAGGAGE, bits == 128, NOTHING_CARRIED, True, False),
-        )
-        return context, {**tags} if sampled else {}
-
-    def _decide(self, parent: SpanContext, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
-        """Make the context of a span whose parent has no ids, or left the decision open; with the sampler's tags for it.
-
-        B3 can send a decision without ids: the span is then a root that obeys it. Baggage and carried headers go on.
-        """
-        if parent.trace_id is None:
-            trace_id = self._id(self._trace_id_bits)
-            span_id = trace_id & _LOW_64 or self._id(64)
-            wide, random = self._trace_id_bits == 128, True
-        else:
-            trace_id, span_id, wide, random = parent.trace_id, self._id(64), parent.wide, parent.random
-        sampled, tags = parent.sampled, _NO_TAGS
-        if sampled is None:
-            sampled, tags = self._is_sampled(trace_id, operation_name)
-        context = parent._replace(
-            trace_id=trace_id, span_id=span_id, parent_id=parent.span_id, sampled=sampled, wide=wide, random=random
-        )
-        return context, {**tags} if sampled else {}
-
-    def _id(self, bits: int) -> int:
-        value = 0
-        while not value:
-            value = self._ids(bits)
-        return value
-
-    def _change_priority(self, span: Span, priority: object) -> None:
+    def _prioritise(self, span: Span, priority: object) -> None:
         """Obey OpenTracing's ``sampling.priority``: above 0 keep the trace (here and below), 0 drop the rest of it.
 
-        What is no number changes nothing.
+        What is no number changes nothing, and so does what the throttler refuses.
         """
         keep = _guard.call(None, _is_positive, priority)
+        if keep and not self._roots.may_force(span.operation_name):
+            keep = None
         with self._lock:
             context = span._context
             if keep is not None:
-                context = span._context = context._replace(sampled=keep, debug=keep)
+                debug = keep and (context.debug or self.rules.debug_on_forced_sampling)
+                context = span._context = context._replace(sampled=keep, debug=debug)
             if context.sampled and type(span) is UnsampledSpan and context.parent_id is not None:
                 parent = Reference("child_of", context.trace_id, context.parent_id)  # type: ignore[arg-type]
                 if not names_parent(span._references, context):
@@ -289,8 +284,10 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         Spans that finish afterwards are dropped and counted.
         """
         self.closed = True
-        with _guard:
-            self.sampler.close()
+        for helper in (self.sampler, self._throttler, self._baggage_restrictions):
+            if helper is not None:
+                with _guard:
+                    helper.close()
         return bool(_guard.call(False, self.reporter.close, timeout))
 
     def __enter__(self) -> Tracer:
@@ -308,3 +305,17 @@ def _is_positive(priority: object) -> bool:
 
 def _names_priority(tags: object) -> bool:
     return "sampling.priority" in tags  # type: ignore[operator]
+
+
+def _joined(context: SpanContext, parent: SpanContext, tags: Mapping[str, TagValue]) -> SpanContext:
+    """Return the caller's own ids for a server span: Zipkin's one span for both sides of a call."""
+    if tags.get("span.kind") != "server":
+        return context
+    return context._replace(span_id=parent.span_id, parent_id=parent.parent_id)
+
+
+def _checked(propagators: Mapping[Any, Propagator]) -> dict[Any, Propagator]:
+    require_methods("propagation name or mapping of formats to propagators", propagators, ("items", "keys"))
+    for propagator in propagators.values():
+        require_methods("propagator", propagator, ("inject", "extract"))
+    return dict(propagators)

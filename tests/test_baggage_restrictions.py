@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -115,11 +116,25 @@ def test_wrong_settings_are_errors_at_once(wrong):
 # -- from a server -----------------------------------------------------------------------------------------------------
 
 
+def held_back(server):
+    """Let the server answer only when the event that is returned is set."""
+    may_answer = threading.Event()
+
+    def script(handler):
+        may_answer.wait(20)
+        server.answer(handler)
+
+    server.script = script
+    return may_answer
+
+
 def test_the_server_is_asked_at_the_first_item_and_its_keys_are_the_only_ones(scripted_server, remote, wait_until):
     scripted_server.body = [{"baggageKey": "tenant", "maxValueLength": 8}, {"baggageKey": "x", "maxValueLength": 0}]
+    may_answer = held_back(scripted_server)
     restrictions = remote()
     assert scripted_server.paths == []
     assert restrictions.restriction("shop", "other") == (True, 2048), "until the first answer"
+    may_answer.set()
     wait_until(lambda: restrictions.restriction("shop", "other") == DENIED)
     assert restrictions.restriction("shop", "tenant") == (True, 8)
     assert restrictions.restriction("shop", "x") == (True, 0)
@@ -129,8 +144,10 @@ def test_the_server_is_asked_at_the_first_item_and_its_keys_are_the_only_ones(sc
 def test_until_the_first_answer_all_is_denied_if_asked_for(scripted_server, remote, wait_until):
     """Go's denyBaggageOnInitializationFailure."""
     scripted_server.body = [{"baggageKey": "tenant", "maxValueLength": 8}]
+    may_answer = held_back(scripted_server)
     restrictions = remote(deny_until_known=True)
     assert restrictions.restriction("shop", "tenant") == DENIED
+    may_answer.set()
     wait_until(lambda: restrictions.restriction("shop", "tenant") == (True, 8))
 
 

@@ -1,0 +1,97 @@
+"""Contexts that need a decision: those of roots, and of spans whose caller left it open or sent no ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sls_tracing.context import NO_BAGGAGE, NOTHING_CARRIED, SpanContext
+from sls_tracing.guard import Guard
+from sls_tracing.propagators.jaeger import DEBUG_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sls_tracing.identifiers import IdSource
+    from sls_tracing.model import TagValue
+    from sls_tracing.samplers import Decision
+    from sls_tracing.throttler import Throttler
+
+__all__ = ["Roots"]
+
+_new_tuple = tuple.__new__  # see span.py
+_LOW_64 = (1 << 64) - 1
+_NO_TAGS: Mapping[str, TagValue] = {}
+_guard = Guard("tracer")
+
+
+class Roots:
+    """Makes ids and asks sampler and throttler. Each method returns a context, and the sampler's tags for its span."""
+
+    def __init__(
+        self,
+        is_sampled: Callable[[int, str], Decision],
+        throttler: Throttler | None,
+        trace_id_bits: int,
+        ids: IdSource,
+    ) -> None:
+        self._is_sampled = is_sampled
+        self._throttler = throttler
+        self._bits = trace_id_bits
+        self._ids = ids
+
+    def new(self, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
+        """Make the context of a root."""
+        bits = self._bits
+        trace_id = self._ids(bits) or self.id(bits)
+        sampled, tags = self._is_sampled(trace_id, operation_name)
+        # Like Envoy and Jaeger's Go and Java clients: a root's span id is the low half of its trace id.
+        span_id = trace_id & _LOW_64 or self.id(64)
+        context = _new_tuple(
+            SpanContext,
+            (trace_id, span_id, None, sampled, False, NO_BAGGAGE, bits == 128, NOTHING_CARRIED, True, False),
+        )
+        return context, {**tags} if sampled else {}
+
+    def under(self, parent: SpanContext, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
+        """Make the context of a span whose parent has no ids, or left the decision open.
+
+        B3 can send a decision without ids: the span is then a root that obeys it. Baggage and carried headers go on. A debug id
+        (``jaeger-debug-id``) forces the trace if the throttler lets it, and becomes a tag of its root.
+        """
+        if parent.trace_id is None:
+            trace_id = self.id(self._bits)
+            span_id = trace_id & _LOW_64 or self.id(64)
+            wide, random = self._bits == 128, True
+        else:
+            trace_id, span_id, wide, random = parent.trace_id, self.id(64), parent.wide, parent.random
+        sampled, debug, tags = parent.sampled, parent.debug, _NO_TAGS
+        debug_id = parent.carried.get(DEBUG_ID) if parent.trace_id is None else None
+        if debug_id is not None:
+            if self.may_force(operation_name):
+                tags = {DEBUG_ID: debug_id}
+            else:
+                sampled, debug = None, False
+        if sampled is None:
+            sampled, tags = self._is_sampled(trace_id, operation_name)
+        context = parent._replace(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=parent.span_id,
+            sampled=sampled,
+            debug=debug,
+            wide=wide,
+            random=random,
+        )
+        return context, {**tags} if sampled else {}
+
+    def id(self, bits: int) -> int:
+        """Return an id of ``bits`` bits that is not zero."""
+        value = 0
+        while not value:
+            value = self._ids(bits)
+        return value
+
+    def may_force(self, operation_name: str) -> bool:
+        """Ask the throttler whether one more trace may be forced."""
+        throttler = self._throttler
+        return throttler is None or bool(_guard.call(False, throttler.is_allowed, operation_name))
