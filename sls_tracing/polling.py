@@ -53,6 +53,8 @@ class Poller:
         with self._lock:
             if self.started:
                 return
+            # Whatever comes of it: the callers stand on the application's path and must not try again for every span.
+            self.started = True
             thread = threading.Thread(
                 target=self._run, args=(self._wake,), name="sls-tracing-" + self._name, daemon=True
             )
@@ -62,8 +64,6 @@ class Poller:
                 _guard.failed(error)
             else:
                 self._thread = thread
-            # Also after a failure: the callers stand on the application's path and must not try again for every span.
-            self.started = True
 
     def wake(self) -> None:
         """Poll now instead of at the end of the interval."""
@@ -95,7 +95,7 @@ class Poller:
             wake.wait(pause * (0.9 + 0.2 * random_bits(32) / 2**32))
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
         self._wake = threading.Event()
         self._thread = None
         self.started = self._closed

@@ -123,7 +123,7 @@ class RemoteThrottler:
         self._max_operations = max_operations
         self._counters = counters
         self._credits: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
         self._fetcher = JSONFetcher(url, timeout=timeout)
         # Of its own: a fetcher serves one thread at a time.
         self._first_fetcher = (
@@ -199,7 +199,7 @@ class RemoteThrottler:
 
     def _after_fork(self) -> None:
         # The credits are the parent's to spend: the server has counted them against its id.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
         self._credits = {}
         if self._own_client_id:
             self.client_id = _new_client_id()

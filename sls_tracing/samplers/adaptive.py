@@ -121,7 +121,7 @@ class AdaptiveSampler:
         return sampler
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
 
     def __repr__(self) -> str:
         strategies = self.strategies

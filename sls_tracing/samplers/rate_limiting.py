@@ -63,7 +63,7 @@ class RateLimiter:
         self._last = now
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: see Counters
 
 
 def _bucket(rate: float) -> float:
