@@ -12,6 +12,7 @@ from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.forks import call_in_child
 from sls_tracing.guard import Guard, limited_log
 from sls_tracing.metrics import Counters, counters
+from sls_tracing.senders.client_statistics import ClientStatistics
 
 if TYPE_CHECKING:
     from sls_tracing.model import SpanRecord
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchingReporter"]
 
+_HEAD_START = 0.25
 _guard = Guard("batching_reporter")
 
 
@@ -64,6 +66,8 @@ class BatchingReporter:
 
             sender = UDPSender(counters=counters)
         self.sender = sender
+        statistics = getattr(sender, "statistics", None)
+        self._statistics = statistics if isinstance(statistics, ClientStatistics) else None
         self._max_queue_size = max_queue_size
         self._max_batch_size = max_batch_size
         self._flush_interval = flush_interval
@@ -104,11 +108,15 @@ class BatchingReporter:
             if self._closed:
                 return True
             deadline = time.monotonic() + timeout
+            failed_before = self._failed
             self._closed = True
             marker = _Marker(stop=True)
             self._queue.append(marker)
             self._attention = 0
             thread = self._thread
+            if callable(stop_at := getattr(self.sender, "stop_at", None)):
+                # A little earlier than ours, so that what it loses is counted when this returns.
+                _guard.call(None, stop_at, deadline - min(_HEAD_START, timeout / 10))
         self._wake.set()
         if thread is None:
             self._run()  # no span ever started the thread, or the interpreter is past starting threads: send from here
@@ -118,32 +126,48 @@ class BatchingReporter:
         with _guard:
             self.sender.close()
         atexit.unregister(self.close)
+        self._drop(self._drain(), "could not be sent before the reporter was closed")
         if not done:
-            lost = sum(1 for item in list(self._queue) if not isinstance(item, _Marker))
-            self._drop(lost, "could not be sent before the reporter was closed")
-        return done
+            self._queue.append(_Marker(stop=True))  # in place of the one that was drained: the thread ends when the sender lets it
+        return done and self._failed == failed_before
+
+    def _drain(self) -> int:
+        """Empty the queue; return how many spans were left. The thread may still be there: each span is its or ours."""
+        lost = 0
+        while self._queue:
+            try:
+                lost += not isinstance(self._queue.popleft(), _Marker)
+            except IndexError:
+                break
+        return lost
 
     def _attend(self) -> None:
         """Do what a report seldom needs: start the thread, wake it, or drop a span."""
         if self._closed:
             self._take_back("came after the reporter was closed")
             return
-        if len(self._queue) > self._max_queue_size:
-            self._take_back("did not fit into the queue")
+        if len(self._queue) > self._max_queue_size and self._take_back("did not fit into the queue"):
+            self._tell_full_queue()
         if self._thread is None:
             self._start_thread()
         self._attention = self._max_queue_size + 1
         self._wake.set()
 
-    def _take_back(self, why: str) -> None:
+    def _take_back(self, why: str) -> bool:
+        """Drop the newest span; False if there is none."""
         try:
             item = self._queue.pop()
         except IndexError:
-            return
+            return False
         if isinstance(item, _Marker):
             self._queue.append(item)
-        else:
-            self._drop(1, why)
+            return False
+        self._drop(1, why)
+        return True
+
+    def _tell_full_queue(self) -> None:
+        if self._statistics is not None:
+            self._statistics.queue_was_full(1)
 
     def _drop(self, number: int, why: str) -> None:
         if number:
@@ -192,6 +216,7 @@ class BatchingReporter:
             if sent:
                 self._counters.add("reporter_spans_sent", sent)
             if sent < len(batch):
+                self._failed += len(batch) - sent
                 self._counters.add("reporter_spans_failed", len(batch) - sent)
         return marker
 
@@ -200,6 +225,7 @@ class BatchingReporter:
     def _start_afresh(self) -> None:
         self._queue = deque()
         self._thread = None
+        self._failed = 0
         self._wake = threading.Event()
         self._lock = threading.RLock()  # re-entrant: see Counters
         self._attention = 0 if self._closed else 1

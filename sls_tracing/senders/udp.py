@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from sls_tracing.exceptions import ConfigurationError, SenderError
 from sls_tracing.guard import LimitedLog, limited_log
 from sls_tracing.metrics import Counters, counters
+from sls_tracing.senders.client_statistics import ClientStatistics
 from sls_tracing.senders.datagram_socket import DatagramSocket
+from sls_tracing.senders.sender import by_process
 from sls_tracing.senders.trimming import smaller_processes, smaller_spans
 from sls_tracing.thrift.binary import BinaryEncoder
 from sls_tracing.thrift.compact import CompactEncoder
 from sls_tracing.thrift.schema import EncodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sls_tracing.model import Process, SpanRecord
     from sls_tracing.thrift.schema import Encoder
@@ -66,6 +68,8 @@ class UDPSender:
         self._log = log
         self._encoder: Encoder = _ENCODERS[protocol]()
         self._socket = DatagramSocket(self.host, port, self._refused)
+        self.statistics = ClientStatistics()
+        self._losses = self.statistics.snapshot()
         self._start_afresh()
 
     def __repr__(self) -> str:
@@ -75,7 +79,7 @@ class UDPSender:
         """Send and return how many spans were handed to the network. Raises :class:`SenderError` only after ``close``."""
         if self._closed:
             raise SenderError(f"{self!r} is closed")
-        return sum(self._send_group(process, group) for process, group in _by_process(spans))
+        return sum(self._send_group(process, group) for process, group in by_process(spans))
 
     def close(self) -> None:
         """Close the socket for good."""
@@ -85,24 +89,25 @@ class UDPSender:
     def after_fork(self) -> None:
         """Open a socket of the child's own with the next datagram, and count batches from 1 again."""
         self._socket.close()  # the child's copy; the parent keeps its own
+        self.statistics.start_afresh()
         self._start_afresh()
 
     def _start_afresh(self) -> None:
         self._closed = False
-        self._batches = 0
         self._spans_before = 0
         self._heard_nothing = 0
         self._process: tuple[Process, bytes] | None = None
 
-    def _send_group(self, process: Process, records: Iterable[SpanRecord]) -> int:
+    def _send_group(self, process: Process, records: Sequence[SpanRecord]) -> int:
         """Send spans of one process in as few datagrams as hold them."""
-        records = list(records)
+        self._losses = self.statistics.snapshot()  # one for measuring and sending: its varints grow
         try:
             encoded_process = self._encode_process(process)
         except EncodeError as error:
             self._lost("unencodable", len(records), "%s", error)
             return 0
-        envelope = self._encoder.envelope_size(encoded_process, _MOST_SPANS, seq_no=self._batches + len(records))
+        last = self.statistics.batches + len(records)
+        envelope = self._encoder.envelope_size(encoded_process, _MOST_SPANS, seq_no=last, stats=self._losses)
         surely_free = self.max_packet_size - envelope  # what fits whatever the envelope's varints take
         sent = size = 0
         waiting: list[bytes] = []
@@ -137,7 +142,9 @@ class UDPSender:
         return self._process[1]
 
     def _fits(self, process: bytes, count: int, size: int) -> bool:
-        return self._encoder.envelope_size(process, count, seq_no=self._batches + 1) + size <= self.max_packet_size
+        following = self.statistics.batches + 1
+        envelope = self._encoder.envelope_size(process, count, seq_no=following, stats=self._losses)
+        return envelope + size <= self.max_packet_size
 
     def _trim(self, record: SpanRecord, process: bytes) -> bytes | None:
         for smaller in smaller_spans(record):
@@ -151,10 +158,10 @@ class UDPSender:
         """Send one datagram; return how many of its spans went out: all or none."""
         if not spans:
             return 0
-        self._batches += 1  # whatever becomes of the batch: an agent reads losses from the gaps
         self._heard_nothing += 1
+        number = self.statistics.number_batch()
         try:
-            self._socket.send(self._encoder.emit_batch(process, spans, seq_no=self._batches))
+            self._socket.send(self._encoder.emit_batch(process, spans, seq_no=number, stats=self._losses))
         except OSError as error:
             remedy = " (lower max_packet_size)" if error.errno == errno.EMSGSIZE else ""
             self._lost("failed", len(spans), "%s:%d: %s%s", self.host, self.port, error, remedy)
@@ -175,18 +182,11 @@ class UDPSender:
 
     def _lost(self, reason: str, number: int, why: str, *args: object) -> None:
         self._counters.add("sender_spans_" + reason, number)
+        if reason == "too_large":
+            self.statistics.was_too_large(number)
+        else:
+            self.statistics.failed(number)
         self._log.warning("udp_" + reason, "lost %d span(s), " + reason + ": " + why, number, *args)
-
-
-def _by_process(spans: Sequence[SpanRecord]) -> Iterable[tuple[Process, Iterable[SpanRecord]]]:
-    """Group by identity: equal processes of two tracers cost a datagram more, comparing their tags would cost every span."""
-    groups: dict[int, tuple[Process, list[SpanRecord]]] = {}
-    for record in spans:
-        group = groups.get(id(record.process))
-        if group is None:
-            group = groups[id(record.process)] = (record.process, [])
-        group[1].append(record)
-    return groups.values()
 
 
 def _check_number(name: str, value: object, least: int, most: int) -> None:
