@@ -61,8 +61,8 @@ class TLS(NamedTuple):
         if self.ca is not None and not self.verify:
             raise ConfigurationError("ca= names whom to trust and verify=False trusts anybody; remove one")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        cert, key = (self.cert, None) if isinstance(self.cert, (str, os.PathLike)) else self.cert or (None, None)
         try:
+            cert, key = (self.cert, None) if isinstance(self.cert, (str, os.PathLike)) else self.cert or (None, None)
             if self.ca is not None:
                 context.load_verify_locations(*((None, self.ca) if os.path.isdir(self.ca) else (self.ca,)))  # noqa: PTH112
             if cert is not None:
@@ -221,11 +221,8 @@ class HTTPPoster:
             ) as response:
                 return self._read(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            cause = error
-            while (inner := cause.__cause__ or cause.__context__) is not None:
-                cause = inner  # type: ignore[assignment]
-            hopeless = isinstance(cause, ssl.SSLCertVerificationError)
-            return Answer(0, _root_cause(error), transient=not hopeless)
+            cause = _innermost(error)
+            return Answer(0, _root_cause(cause), transient=not isinstance(cause, ssl.SSLCertVerificationError))
 
     def _open_session(self) -> requests.Session:
         if self._session is None:
@@ -273,6 +270,15 @@ class HTTPPoster:
                     self._session = None
             finally:
                 self._busy.release()
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return what began it. urllib3 keeps some reasons as an argument only."""
+    while True:
+        inner = error.__cause__ or error.__context__ or (error.args and error.args[0])
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

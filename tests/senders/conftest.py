@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import socket
-import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from sls_tracing.context import SpanContext
 from sls_tracing.guard import LimitedLog
 from sls_tracing.metrics import Counters
 from sls_tracing.model import Process, Reference, SpanRecord
+
+if TYPE_CHECKING:
+    import ssl
 
 PROCESS = Process("productpage", {"hostname": "host-1"})
 
@@ -160,10 +163,28 @@ def certificate(tmp_path_factory):
     """A self-signed certificate for 127.0.0.1, with its key; `.pem` of both, `.crt`, `.key`."""
     folder = tmp_path_factory.mktemp("certificate")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "a.key", "-out", "a.crt"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-keyout",
+            "a.key",
+            "-out",
+            "a.crt",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     (folder / "a.pem").write_bytes((folder / "a.crt").read_bytes() + (folder / "a.key").read_bytes())
     return folder / "a.pem"
 
