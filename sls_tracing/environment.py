@@ -1,7 +1,7 @@
-"""The table of environment variables: names, what they mean, how they are read. Nothing else in the library looks at ``os.environ``.
+"""The table of environment variables: names, which setting each one fills, how it is read. Nothing else in the library looks at ``os.environ``.
 
-The names are those of Jaeger's clients. A value that cannot be used is an error that names the variable and the remedy;
-an empty value is as good as none.
+The names are those of Jaeger's clients: the union of what the Go and Java clients read, with what Node's and Python's add. A value that
+cannot be used is an error that names the variable and the remedy; an empty value is as good as none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sls_tracing import setting_values as values
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,90 +20,84 @@ if TYPE_CHECKING:
 __all__ = ["VARIABLES", "Variable", "read_environment"]
 
 
-def _text(value: str, environ: Mapping[str, str]) -> str:
-    return value
-
-
-def _port(value: str, environ: Mapping[str, str]) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
-        msg = "a port is a whole number from 1 to 65535"
-        raise ValueError(msg)
-    return int(value)
-
-
-def _number(value: str, environ: Mapping[str, str]) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        msg = "a number is needed"
-        raise ValueError(msg) from None
-
-
-def _sampler_type(value: str, environ: Mapping[str, str]) -> str:
-    from sls_tracing.config import SAMPLERS
-
-    if value.lower() not in SAMPLERS:
-        msg = f"known samplers are: {', '.join(SAMPLERS)}"
-        raise ValueError(msg)
-    return value.lower()
-
-
-def _propagation(value: str, environ: Mapping[str, str]) -> str:
-    from sls_tracing.propagators import propagation_names
-
-    return ",".join(propagation_names(value))
-
-
-def _tags(value: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Read ``key=value,key=${VARIABLE:default}``; split once at the first ``=``, so a value may hold more of them."""
-    tags = {}
-    for part in filter(None, (each.strip() for each in value.split(","))):
-        key, equals, text = part.partition("=")
-        if not equals or not key.strip():
-            msg = f"tags are written key=value,key=value; {part!r} has no key and value"
-            raise ValueError(msg)
-        text = text.strip()
-        reference = re.fullmatch(r"\$\{([^}:]+):?([^}]*)\}", text)
-        tags[key.strip()] = environ.get(reference[1], reference[2]) if reference else text
-    return tags
-
-
 class Variable(NamedTuple):
-    """One row: the setting it fills, how its text (beside all other variables) is read, raising ValueError, and what it is for."""
+    """One row: the setting it fills, and how its text is read (raising ValueError) where that is not the setting's own way."""
 
     setting: str
-    read: Callable[[str, Mapping[str, str]], Any]
-    meaning: str
+    own_read: Callable[[str], Any] | None = None
+
+    @property
+    def meaning(self) -> str:
+        """What it is for."""
+        return SETTINGS[self.setting].meaning
+
+    def read(self, text: str) -> Any:
+        """Return the setting's value."""
+        return (self.own_read or SETTINGS[self.setting].read)(text)
+
+
+def _opposite(text: str) -> bool:
+    return not values.boolean(text)
+
+
+def _host_and_port(text: str) -> str:
+    """Read ``host:port`` as Java and Node do, or the URL that Go takes it for."""
+    return values.url(text if "://" in text else f"http://{text}/sampling")
 
 
 VARIABLES: dict[str, Variable] = {
-    "JAEGER_SERVICE_NAME": Variable("service_name", _text, "the service's name in every trace; required"),
-    "JAEGER_AGENT_HOST": Variable("agent_host", _text, "host of the agent that takes spans by UDP; localhost"),
-    "JAEGER_AGENT_PORT": Variable("agent_port", _port, "its port for compact Thrift; 6831"),
-    "JAEGER_SAMPLER_TYPE": Variable("sampler_type", _sampler_type, "const, probabilistic or ratelimiting; const"),
-    "JAEGER_SAMPLER_PARAM": Variable(
-        "sampler_param", _number, "0 or 1, a share from 0 to 1, traces a second; 1, 0.001, 1"
-    ),
-    "JAEGER_TAGS": Variable("tags", _tags, "tags of this process: key=value,key=${VARIABLE:default}"),
-    "JAEGER_PROPAGATION": Variable(
-        "propagation",
-        _propagation,
-        "how contexts travel in headers: b3, b3-single, w3c, jaeger, or several with commas; b3",
-    ),
+    "JAEGER_SERVICE_NAME": Variable("service_name"),
+    "JAEGER_DISABLED": Variable("enabled", _opposite),
+    "JAEGER_TAGS": Variable("tags"),
+    "JAEGER_TRACEID_128BIT": Variable("generate_128bit_trace_id"),
+    "JAEGER_PROPAGATION": Variable("propagation"),
+    "JAEGER_PROPAGATION_INJECT": Variable("propagation_inject"),
+    "JAEGER_SAMPLER_TYPE": Variable("sampler.type"),
+    "JAEGER_SAMPLER_PARAM": Variable("sampler.param"),
+    # Of two that fill one setting the first in this table wins.
+    "JAEGER_SAMPLING_ENDPOINT": Variable("sampler.url"),
+    "JAEGER_SAMPLER_MANAGER_HOST_PORT": Variable("sampler.url", _host_and_port),
+    "JAEGER_SAMPLER_REFRESH_INTERVAL": Variable("sampling_refresh_interval", values.duration),
+    "JAEGER_SAMPLER_MAX_OPERATIONS": Variable("max_operations"),
+    "JAEGER_AGENT_HOST": Variable("local_agent.reporting_host"),
+    "JAEGER_AGENT_PORT": Variable("local_agent.reporting_port"),
+    "JAEGER_ENDPOINT": Variable("collector.endpoint"),
+    "JAEGER_USER": Variable("collector.user"),
+    "JAEGER_PASSWORD": Variable("collector.password"),
+    "JAEGER_AUTH_TOKEN": Variable("collector.auth_token"),
+    "JAEGER_REPORTER_TIMEOUT": Variable("collector.timeout", values.duration),
+    "JAEGER_REPORTER_LOG_SPANS": Variable("logging"),
+    "JAEGER_REPORTER_MAX_QUEUE_SIZE": Variable("reporter_queue_size"),
+    "JAEGER_REPORTER_FLUSH_INTERVAL": Variable("reporter_flush_interval", values.duration),
+    "JAEGER_RPC_METRICS": Variable("rpc_metrics"),
 }
 
 
 def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the settings that are set, by name. Raises :class:`ConfigurationError`, naming the variable."""
     environ = os.environ if environ is None else environ
-    settings = {}
+    settings: dict[str, Any] = {}
     for name, variable in VARIABLES.items():
         text = str(environ.get(name, "")).strip()
         if not text:
             continue
         try:
-            settings[variable.setting] = variable.read(text, environ)
+            value = _tags(text, environ) if variable.setting == "tags" else variable.read(text)
         except ValueError as error:
-            msg = f"{name}={text!r} cannot be used: {error}"
-            raise ConfigurationError(msg) from None
+            shown = "" if SETTINGS[variable.setting].secret else f"={text!r:.200}"
+            raise ConfigurationError(f"{name}{shown} cannot be used: {error}") from None
+        settings.setdefault(variable.setting, value)
     return settings
+
+
+def _tags(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Read ``key=value,key=${VARIABLE:default}``; split once at the first ``=``, so a value may hold more of them."""
+    tags = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"tags are written key=value,key=value; {part!r} has no key and value")
+        value = value.strip()
+        reference = re.fullmatch(r"\$\{([^}:]+):?([^}]*)\}", value)
+        tags[key.strip()] = environ.get(reference[1], reference[2]) if reference else value
+    return tags

@@ -7,9 +7,11 @@ import opentracing
 import pytest
 
 from sls_tracing import BatchingReporter, ConstSampler, ProbabilisticSampler, RateLimitingSampler, config, init_tracer
-from sls_tracing.config import SAMPLERS, check_settings, make_tracer
+from sls_tracing.assembly import make_sampler, make_tracer
+from sls_tracing.config import check_settings
 from sls_tracing.environment import VARIABLES
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.settings import with_defaults
 
 requirement = pytest.mark.requirement
 
@@ -135,7 +137,7 @@ def test_no_service_name_is_refused():
 )
 def test_samplers_by_name(kind, param, made):
     """Each from its parameter, or with Jaeger's default for it."""
-    sampler = SAMPLERS[kind](param)
+    sampler = make_sampler(with_defaults({"sampler.type": kind, "sampler.param": param}))
     assert type(sampler) is made
     values = {
         ConstSampler: lambda: float(sampler.decision),
@@ -161,7 +163,7 @@ def test_samplers_by_name(kind, param, made):
 def test_a_parameter_that_does_not_fit_the_sampler(kind, param):
     """Both variables are named, before anything is started."""
     environ = {"JAEGER_SAMPLER_TYPE": kind, "JAEGER_SAMPLER_PARAM": param}
-    with pytest.raises(ConfigurationError, match=f"JAEGER_SAMPLER_PARAM=.*JAEGER_SAMPLER_TYPE='{kind}'"):
+    with pytest.raises(ConfigurationError, match=f"JAEGER_SAMPLER_PARAM.*JAEGER_SAMPLER_TYPE. = '{kind}'"):
         check_settings(environ)
     with pytest.raises(ConfigurationError, match="JAEGER_SAMPLER_PARAM"):
         init_tracer("shop", environ=environ)
@@ -173,7 +175,7 @@ def test_check_settings_starts_nothing():
     before = threading.active_count()
     assert check_settings({"JAEGER_SERVICE_NAME": "shop", "JAEGER_SAMPLER_TYPE": "const"}) == {
         "service_name": "shop",
-        "sampler_type": "const",
+        "sampler.type": "const",
     }
     assert threading.active_count() == before
 

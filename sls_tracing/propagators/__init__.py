@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentracing import Format
 
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.metrics import Counters, counters
 from sls_tracing.propagators.b3 import B3Propagator
 from sls_tracing.propagators.binary import BinaryPropagator
 from sls_tracing.propagators.composite import CompositePropagator
@@ -30,9 +32,9 @@ __all__ = [
     "propagators_for",
 ]
 
-PROPAGATIONS: dict[str, Callable[[], TextPropagator]] = {
+PROPAGATIONS: dict[str, Callable[..., TextPropagator]] = {
     "b3": B3Propagator,
-    "b3-single": lambda: B3Propagator("single"),
+    "b3-single": partial(B3Propagator, "single"),
     "w3c": W3CPropagator,
     "jaeger": JaegerPropagator,
 }
@@ -57,7 +59,11 @@ def propagation_names(propagation: str) -> tuple[str, ...]:
 
 
 def propagators_for(
-    propagation: str, inject: str | None = None, *, jaeger_headers: Mapping[str, str] | None = None
+    propagation: str,
+    inject: str | None = None,
+    *,
+    jaeger_headers: Mapping[str, str] | None = None,
+    counters: Counters = counters,
 ) -> dict[Any, Propagator]:
     """Return a propagator for each of OpenTracing's formats.
 
@@ -68,10 +74,10 @@ def propagators_for(
     writing = reading if inject is None else propagation_names(inject)
 
     def text(*, http: bool) -> Propagator:
-        members = {name: PROPAGATIONS[name]() for name in (*reading, *writing)}
+        members = {name: PROPAGATIONS[name](counters=counters) for name in (*reading, *writing)}
         if "jaeger" in members:
             # Jaeger's clients encode baggage in HTTP headers and leave it plain in text maps.
-            members["jaeger"] = JaegerPropagator(**{**(jaeger_headers or {}), "url_encoding": http})  # type: ignore[arg-type]
+            members["jaeger"] = JaegerPropagator(**(jaeger_headers or {}), url_encoding=http, counters=counters)
         if reading == writing and len(reading) == 1:
             return members[reading[0]]
         return CompositePropagator([members[name] for name in reading], [members[name] for name in writing])
