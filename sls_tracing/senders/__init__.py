@@ -3,7 +3,7 @@
     udp.py  UDPSender      datagram_socket.py   the way of a datagram
     http.py HTTPSender     posting.py           batches, what HTTP and OTLP share    http_poster.py      retries, TLS, life
     otlp.py OTLPSender     otlp_json.py         the encoding                         http_connection.py  exchanges end in time
-                           http_target.py       URL, credentials, what may be shown
+                           http_target.py       URL, credentials, what may be shown   http_tls.py        certificates
     sender.py              the seam             trimming.py, client_statistics.py    what all of them share
 
 The two over HTTP are loaded when first asked for, and ``requests`` when the first of them is made.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from sls_tracing.guard import LimitedLog, limited_log
 from sls_tracing.metrics import Counters, counters
-from sls_tracing.senders.http_poster import TLS, HTTPPoster
+from sls_tracing.senders.http_poster import HTTPPoster
 from sls_tracing.senders.http_target import read_target
+from sls_tracing.senders.http_tls import TLS
 from sls_tracing.senders.posting import PostingSender
 from sls_tracing.thrift.binary import BinaryEncoder
 

@@ -53,10 +53,12 @@ class TimeLimit:
         """Return the seconds left. Raises OSError when there are none."""
         if self.cut:
             raise ConnectionAbortedError(errno.ECONNABORTED, "closed")
-        left = min(self._deadline, self.stop_at) - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        if now >= self.stop_at:
+            raise TimeoutError(errno.ETIMEDOUT, "no complete answer before the end")
+        if now >= self._deadline:
             raise TimeoutError(errno.ETIMEDOUT, f"no complete answer within {self._seconds:g} seconds")
-        return left
+        return min(self._deadline, self.stop_at) - now
 
     def send(self, sock: socket.socket, data: Any) -> None:
         """Send all of ``data``, in time."""

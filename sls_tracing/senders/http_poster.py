@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import os
 import ssl
 import threading
 import time
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     import requests
 
     from sls_tracing.senders.http_target import Target
+    from sls_tracing.senders.http_tls import TLS
 
-__all__ = ["TLS", "Answer", "HTTPPoster", "is_transient"]
+__all__ = ["Answer", "HTTPPoster", "is_transient"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 16.0
 LONGEST_OBEYED = 300.0
@@ -45,35 +45,6 @@ LONGEST_OBEYED = 300.0
 _MOST_OF_ANSWER = 1 << 16
 _EXCERPT = 200
 _NO_PROXY: Any = {"http": None, "https": None, "all": None}  # a key that is there keeps the variables out
-
-
-class TLS(NamedTuple):
-    """How the server's certificate is checked, and which one we show. All are paths of PEM files but ``verify``."""
-
-    verify: bool = True
-    ca: str | None = None
-    cert: str | tuple[str, str] | None = None
-
-    def check(self) -> None:
-        """Load the files. Raises :class:`ConfigurationError`."""
-        if not isinstance(self.verify, bool):
-            raise ConfigurationError(f"verify must be True or False, not {self.verify!r}; name a bundle with ca=")
-        if self.ca is not None and not self.verify:
-            raise ConfigurationError("ca= names whom to trust and verify=False trusts anybody; remove one")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            cert, key = (self.cert, None) if isinstance(self.cert, (str, os.PathLike)) else self.cert or (None, None)
-            if self.ca is not None:
-                context.load_verify_locations(*((None, self.ca) if os.path.isdir(self.ca) else (self.ca,)))  # noqa: PTH112
-            if cert is not None:
-                context.load_cert_chain(cert, key, password=_no_password)
-        except (OSError, TypeError, ValueError) as error:
-            found = getattr(error, "strerror", None) or error  # ssl.SSLError is an OSError
-            raise ConfigurationError(f"ca={self.ca!r} or cert={self.cert!r} cannot be read: {found}") from None
-
-
-def _no_password() -> str:
-    return ""  # without it OpenSSL would ask at the terminal for that of an encrypted key
 
 
 class Answer(NamedTuple):
@@ -117,8 +88,12 @@ class HTTPPoster:
         self._inherited: list[object] = []
         self._session: requests.Session | None = None
         self._start_afresh()
-        quieten_urllib3()
+        # All that an exchange imports is imported here. A process that forks while a background thread imports leaves the child with a
+        # module lock that nobody releases; Python's look-up of names imports, too.
+        import encodings.idna  # noqa: F401
+
         make_adapter(self._limit)
+        quieten_urllib3()
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Return the last answer. Never raises for what the network or the server does."""

@@ -25,6 +25,9 @@ _MIN_BATCH, _MAX_BATCH = 4096, 64 << 20
 _SMALLEST_SPLIT = 16 << 10
 """Bytes of a batch that is not split when the server finds it too large: no server's limit is so low, it must mean something else."""
 
+COMPRESSION = 1
+"""gzip's level: 1.4 µs a span and a twentieth of its JSON; level 6 takes 3.5 µs for a sixth less."""
+
 _MAX_NUMBER = (1 << 63) - 1
 
 
@@ -60,6 +63,8 @@ class PostingSender:
         self._encoder = encoder
         self._headers = {"Content-Type": self.content_type, **({"Content-Encoding": "gzip"} if compress else {})}
         self._compress = compress
+        if compress:
+            import gzip  # noqa: F401 - here too, and not first by the background thread: see http_poster.py
         self._configured_bytes = max_batch_bytes
         self._counters = counters
         self._log = log
@@ -192,7 +197,7 @@ class PostingSender:
             return body
         import gzip
 
-        return gzip.compress(body, _COMPRESSION)
+        return gzip.compress(body, COMPRESSION)
 
     def _rejected(self, answer: Answer, number: int) -> int:
         """Return how many spans the server refused although it took the batch."""
@@ -206,6 +211,3 @@ class PostingSender:
             self.statistics.failed(number)
         kind = f"{type(self).__name__}_{reason}"
         self._log.warning(kind, "lost %d span(s), " + reason + ": " + why, number, *args)
-
-
-_COMPRESSION = 4
