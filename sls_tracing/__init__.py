@@ -2,14 +2,16 @@
 
 tracer        starts spans            span, context, scope     what a span is, what of it travels, which one is active
 samplers      whether to record       propagators              contexts in headers: B3 and others
-reporters     queue finished spans    senders, thrift          bytes out: Jaeger's Thrift over UDP
-config        init_tracer             environment              the table of variables
+reporters     queue finished spans    senders, thrift          bytes out: Jaeger's Thrift over UDP or HTTP, OTLP
+config        init_tracer, Config     settings, environment    the tables of what can be set; assembly: parts made from them
 decorator     @traced                 instrumentation          Flask, requests: patched from outside
 log_service   the store (Alibaba Cloud Log Service, or DuckDB)  backend, cli    agent, collector, query API; `sls-tracing`
 model         the finished span       guard, metrics           nothing breaks the host, everything lost is counted
 """
 
-from sls_tracing.config import init_tracer
+from typing import TYPE_CHECKING, Any
+
+from sls_tracing.config import Config, init_tracer
 from sls_tracing.context import SpanContext
 from sls_tracing.decorator import traced
 from sls_tracing.reporters import (
@@ -19,22 +21,38 @@ from sls_tracing.reporters import (
     LoggingReporter,
     NullReporter,
 )
-from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
+from sls_tracing.samplers import (
+    AdaptiveSampler,
+    ConstSampler,
+    GuaranteedThroughputProbabilisticSampler,
+    ProbabilisticSampler,
+    RateLimitingSampler,
+    RemoteControlledSampler,
+)
 from sls_tracing.scope import active_span as current_span
 from sls_tracing.senders import UDPSender
 from sls_tracing.span import Span
 from sls_tracing.tracer import Tracer
 from sls_tracing.version import __version__
 
+if TYPE_CHECKING:
+    from sls_tracing.senders import HTTPSender, OTLPSender
+
 __all__ = [
+    "AdaptiveSampler",
     "BatchingReporter",
     "CompositeReporter",
+    "Config",
     "ConstSampler",
+    "GuaranteedThroughputProbabilisticSampler",
+    "HTTPSender",
     "InMemoryReporter",
     "LoggingReporter",
     "NullReporter",
+    "OTLPSender",
     "ProbabilisticSampler",
     "RateLimitingSampler",
+    "RemoteControlledSampler",
     "Span",
     "SpanContext",
     "Tracer",
@@ -44,3 +62,12 @@ __all__ = [
     "init_tracer",
     "traced",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Senders over HTTP are a part that most services do not load.
+    if name in ("HTTPSender", "OTLPSender"):
+        from sls_tracing import senders
+
+        return getattr(senders, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

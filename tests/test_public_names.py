@@ -9,14 +9,20 @@ import sls_tracing
 from sls_tracing import propagators, testing
 
 NAMES = {
+    "AdaptiveSampler",
     "BatchingReporter",
     "CompositeReporter",
+    "Config",
     "ConstSampler",
+    "GuaranteedThroughputProbabilisticSampler",
+    "HTTPSender",
     "InMemoryReporter",
     "LoggingReporter",
     "NullReporter",
+    "OTLPSender",
     "ProbabilisticSampler",
     "RateLimitingSampler",
+    "RemoteControlledSampler",
     "Span",
     "SpanContext",
     "Tracer",
