@@ -41,6 +41,7 @@ TEST = [
     "jaeger-client==4.8.0",  # the reference peer: wire oracle and drop-in target
     "mock>=4",  # opentracing.harness imports it
     "opentelemetry-api>=1.45",  # oracle of W3C propagation
+    "opentelemetry-exporter-otlp-proto-http>=1.45",  # oracle of OTLP
     "pytest>=8",
     "pytest-timeout>=2.3",
     "six>=1.16",  # jaeger-client needs it and does not say so
