@@ -174,6 +174,14 @@ class Config:
         port: int | None = self._values["local_agent.reporting_port"]
         return port or (6832 if self._values["local_agent.protocol"] == "binary" else 6831)
 
+    def local_agent_group(self) -> Any:
+        """Return the dictionary's ``local_agent`` as it stands there."""
+        return self.config.get("local_agent")
+
+    def throttler_group(self) -> Any:
+        """Return the dictionary's ``throttler`` as it stands there."""
+        return self.config.get("throttler")
+
     @property
     def throttler_port(self) -> int | None:
         """The port that grants debug credits; None without a throttler."""
