@@ -22,7 +22,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.http_fetch import _root_cause
 from sls_tracing.identifiers import random_bits
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.senders.http_connection import TimeLimit, exchanging, make_adapter, quieten_urllib3
@@ -196,8 +195,10 @@ class HTTPPoster:
             ) as response:
                 return self._read(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            cause = _innermost(error)
-            return Answer(0, _root_cause(cause), transient=not isinstance(cause, ssl.SSLCertVerificationError))
+            cause = _cause(error)
+            # Nothing else of it is shown: messages of `requests` hold the whole URL.
+            reason = f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or ''}".rstrip(": ")
+            return Answer(0, reason, transient=not isinstance(cause, ssl.SSLCertVerificationError))
 
     def _open_session(self) -> requests.Session:
         if self._session is None:
@@ -247,12 +248,15 @@ class HTTPPoster:
                 self._busy.release()
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """Return what began it. urllib3 keeps some reasons as an argument only."""
+def _cause(error: BaseException) -> BaseException:
+    """Return what the system said first, or else what began it. urllib3 keeps some reasons as an argument only."""
+    system = None
     while True:
+        if isinstance(error, OSError) and error.strerror:
+            system = error
         inner = error.__cause__ or error.__context__ or (error.args and error.args[0])
         if not isinstance(inner, BaseException):
-            return error
+            return system or error
         error = inner
 
 

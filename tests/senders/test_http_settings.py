@@ -98,7 +98,7 @@ WRONG = [
     ("http://[::1", {}, "not valid"),
     ("http://a b/", {}, "space"),
     ("http://a/\n", {}, "invisible"),
-    ("http://.a/", {}, "no request can be made"),
+    ("http://*.a/", {}, "no request can be made"),
     ("http://a", {"token": "t", "user": "u"}, "both a token and a user"),
     ("http://a", {"password": "p"}, "set user= too"),
     ("http://a", {"user": "a:b"}, "colon"),
@@ -163,7 +163,7 @@ def test_secrets_are_never_shown(collector, make, make_span, caplog):
 
 def test_errors_of_configuration_show_no_secrets_either():
     for url, options in [
-        ("http://u:s3cret@.a/adapt_abc123@hash/x", {}),
+        ("http://u:s3cret@*.a/adapt_abc123@hash/x", {}),
         ("ftp://u:s3cret@a", {}),
         ("http://u:s3cret@a:x/", {}),
         ("http://[s3cret/", {}),
