@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 TABLE: dict[str, Row] = {
     "flask": Row("sls_tracing.instrumentation.flask", ("flask.app",)),
-    "multiprocessing": Row("sls_tracing.instrumentation.multiprocessing", ("multiprocessing.util",)),
+    "multiprocessing": Row("sls_tracing.instrumentation.multiprocessing", ("multiprocessing.pool",)),
     "requests": Row("sls_tracing.instrumentation.requests", ("requests.sessions",)),
 }
 

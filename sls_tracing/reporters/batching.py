@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.exits import call_in_ending_child
 from sls_tracing.forks import call_in_child
 from sls_tracing.guard import Guard, limited_log
 from sls_tracing.metrics import Counters, counters
@@ -25,11 +26,13 @@ _guard = Guard("batching_reporter")
 
 
 class _Marker:
-    """A place in the queue: everything in front of it has been sent when ``reached`` is set."""
+    """A place in the queue: everything in front of it has been dealt with when ``reached`` is set."""
 
     def __init__(self, *, stop: bool = False) -> None:
         self.reached = threading.Event()
         self.stop = stop
+        self.given_up = False
+        """Whether what was in front was dropped, not sent."""
 
 
 class BatchingReporter:
@@ -78,8 +81,11 @@ class BatchingReporter:
         self._wake: threading.Event
         self._lock: threading.RLock
         self._attention: int
+        self._ended: threading.Event
+        self._sent_all: bool
         self._start_afresh()
         call_in_child(self._after_fork)
+        call_in_ending_child(self.flush)
         atexit.register(self.close)
 
     # -- the application's threads -------------------------------------------------------------------------------------
@@ -96,30 +102,44 @@ class BatchingReporter:
     def flush(self, timeout: float = 5.0) -> bool:
         """Send what was reported until now; True if the sender had it all within ``timeout`` seconds."""
         if self._closed:
-            return True
+            return self._ended.wait(timeout) and self._sent_all
+        deadline = time.monotonic() + timeout
         marker = _Marker()
         self._queue.append(marker)
         self._attend()
-        return marker.reached.wait(timeout)
+        if self._thread is None:
+            self._send_from_here(marker, deadline)
+        return marker.reached.wait(max(0.0, deadline - time.monotonic())) and not marker.given_up
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Flush, stop the thread, close the sender; True if all was sent within ``timeout`` seconds. May be called again."""
+        """Flush, stop the thread, close the sender; True if all was sent within ``timeout`` seconds.
+
+        May be called again, and by several threads at once: the first one's answer is everybody's.
+        """
+        deadline = time.monotonic() + timeout
+        marker = _Marker(stop=True)
         with self._lock:
-            if self._closed:
-                return True
-            deadline = time.monotonic() + timeout
-            failed_before = self._failed
-            self._closed = True
-            marker = _Marker(stop=True)
-            self._queue.append(marker)
-            self._attention = 0
-            thread = self._thread
-            if callable(stop_at := getattr(self.sender, "stop_at", None)):
-                # A little earlier than ours, so that what it loses is counted when this returns.
-                _guard.call(None, stop_at, deadline - min(_HEAD_START, timeout / 10))
+            first, self._closed = not self._closed, True
+            if first:
+                self._queue.append(marker)
+                self._attention = 0
+        if not first:
+            return self._ended.wait(timeout) and self._sent_all
+        try:
+            self._sent_all = self._end(marker, deadline)
+        finally:
+            self._ended.set()  # an interrupted close must not let the one at exit wait for it
+        return self._sent_all
+
+    def _end(self, marker: _Marker, deadline: float) -> bool:
+        failed_before = self._failed
+        if callable(stop_at := getattr(self.sender, "stop_at", None)):
+            # A little earlier than ours, so that what it loses is counted when this returns.
+            _guard.call(None, stop_at, deadline - min(_HEAD_START, (deadline - time.monotonic()) / 10))
         self._wake.set()
+        thread = self._thread
         if thread is None:
-            self._run()  # no span ever started the thread, or the interpreter is past starting threads: send from here
+            self._send_from_here(marker, deadline)
         done = marker.reached.wait(max(0.0, deadline - time.monotonic()))
         if thread is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -128,7 +148,9 @@ class BatchingReporter:
         atexit.unregister(self.close)
         self._drop(self._drain(), "could not be sent before the reporter was closed")
         if not done:
-            self._queue.append(_Marker(stop=True))  # in place of the one that was drained: the thread ends when the sender lets it
+            self._queue.append(
+                _Marker(stop=True)
+            )  # in place of the one that was drained: the thread ends when the sender lets it
         return done and self._failed == failed_before
 
     def _drain(self) -> int:
@@ -136,9 +158,14 @@ class BatchingReporter:
         lost = 0
         while self._queue:
             try:
-                lost += not isinstance(self._queue.popleft(), _Marker)
+                item = self._queue.popleft()
             except IndexError:
                 break
+            if isinstance(item, _Marker):
+                item.given_up = lost > 0
+                item.reached.set()
+            else:
+                lost += 1
         return lost
 
     def _attend(self) -> None:
@@ -150,8 +177,14 @@ class BatchingReporter:
             self._tell_full_queue()
         if self._thread is None:
             self._start_thread()
-        self._attention = self._max_queue_size + 1
+        # Where no thread can be started just now, a batch later is the time to try again.
+        self._look_again_at(self._max_queue_size + 1 if self._thread else len(self._queue) + self._max_batch_size)
         self._wake.set()
+
+    def _look_again_at(self, length: int) -> None:
+        self._attention = length
+        if self._closed:  # meanwhile, by another thread: after that nothing may be queued unseen
+            self._attention = 0
 
     def _take_back(self, why: str) -> bool:
         """Drop the newest span; False if there is none."""
@@ -180,20 +213,19 @@ class BatchingReporter:
         with self._lock:
             if self._thread is not None or self._closed:
                 return
-            thread = threading.Thread(target=self._run, name="sls-tracing-reporter", daemon=True)
+            # Kept before it starts: start() waits, and a greenlet or a signal handler that reports meanwhile passes the lock.
+            self._thread = threading.Thread(target=self._run, name="sls-tracing-reporter", daemon=True)
             try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down; close(), which atexit calls, sends what waits
-                return
-            self._thread = thread
+                self._thread.start()
+            except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
+                self._thread = None
 
     def _run(self) -> None:
         queue, wake = self._queue, self._wake
         while True:
             wake.wait(self._flush_interval)
             wake.clear()
-            if not self._closed:
-                self._attention = self._max_batch_size
+            self._look_again_at(self._max_batch_size)
             while queue:
                 marker = self._send_batch(queue)
                 if marker is not None:
@@ -201,12 +233,26 @@ class BatchingReporter:
                     if marker.stop:
                         return
 
+    def _send_from_here(self, marker: _Marker, deadline: float) -> None:
+        """Do the thread's work where none runs: no span came, or no thread could be started."""
+        if self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            try:
+                while self._thread is None and not marker.reached.is_set() and self._queue:
+                    reached = self._send_batch(self._queue)
+                    if reached is not None:
+                        reached.reached.set()
+            finally:
+                self._lock.release()
+
     def _send_batch(self, queue: deque[SpanRecord | _Marker]) -> _Marker | None:
         """Send spans until the batch is full, the queue empty, or a marker met, which is returned."""
         batch: list[SpanRecord] = []
         marker = None
         while queue and len(batch) < self._max_batch_size:
-            item = queue.popleft()
+            try:
+                item = queue.popleft()
+            except IndexError:  # another thread has just dropped the last one
+                break
             if isinstance(item, _Marker):
                 marker = item
                 break
@@ -229,6 +275,10 @@ class BatchingReporter:
         self._wake = threading.Event()
         self._lock = threading.RLock()  # re-entrant: see Counters
         self._attention = 0 if self._closed else 1
+        self._sent_all = True
+        self._ended = threading.Event()  # when close has done its work
+        if self._closed:
+            self._ended.set()
 
     def _after_fork(self) -> None:
         self._start_afresh()

@@ -48,6 +48,9 @@ class DatagramSocket:
         look_up: Callable[..., list[Any]] = socket.getaddrinfo,
     ) -> None:
         self._host = host
+        # A name in text would go through Python's IDNA codec, which imports itself at the first look-up, in the sending thread; a process
+        # forked at that moment could never look up a name again ("unknown encoding: idna").
+        self._name = host.encode("ascii") if host.isascii() else host
         self._port = port
         self._on_refusal = on_refusal
         self._clock = clock
@@ -86,7 +89,7 @@ class DatagramSocket:
 
     def _renew_addresses(self) -> None:
         try:
-            found = self._look_up(self._host, self._port, type=socket.SOCK_DGRAM)
+            found = self._look_up(self._name, self._port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one: a label too long, or empty
             if self._addresses:  # the name server may be down while the agent is not
                 self._look_up_at = self._clock() + LOOK_UP_EVERY
