@@ -271,3 +271,66 @@ def test_a_first_span_at_exit_is_delivered_although_no_thread_can_start_any_more
         atexit.register(lambda: t.start_span("late").finish())
     """)
     assert out == "['late']"
+
+
+class StoppableSender(RecordingSender):
+    """Holds every batch until it is closed, as one that waits for a dead server does."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate.clear()
+        self.deadlines = []
+
+    def stop_at(self, deadline):
+        self.deadlines.append(deadline)
+
+    def send(self, spans):
+        super().send(spans)
+        return 0
+
+    def close(self):
+        super().close()
+        self.gate.set()
+
+
+def test_close_tells_the_sender_its_deadline_before_it_waits(counters):
+    """A little before its own, so that what the sender gives up is counted when close returns."""
+    sender = StoppableSender()
+    reporter = BatchingReporter(sender, counters=counters)
+    reporter.report(span(0))
+    before = time.monotonic()
+    assert reporter.close(0.2) is False
+    (deadline,) = sender.deadlines
+    assert before < deadline < time.monotonic()
+
+
+def test_each_span_is_counted_once_and_the_thread_ends_whatever_close_left_behind(counters):
+    """Those in the sender's hands fail, those in the queue are dropped; the thread goes when the sender lets it."""
+    sender = StoppableSender()
+    reporter = BatchingReporter(sender, max_batch_size=10, counters=counters)
+    for number in range(100):
+        reporter.report(span(number))
+    assert reporter.close(0.1) is False
+    eventually(lambda: not reporter._thread.is_alive())
+    assert counters.get("reporter_spans_dropped") + counters.get("reporter_spans_failed") == 100
+    assert counters.get("reporter_spans_failed") in (0, 10)
+
+
+def test_close_is_false_when_the_sender_failed_meanwhile(reporter, sender):
+    """It says whether all was sent, not whether all was tried."""
+    sender.error = ValueError("no route")
+    reporter.report(span(0))
+    assert reporter.close(10) is False
+
+
+@pytest.mark.parametrize("statistics", [None, "mine", 7])
+def test_a_sender_may_have_a_statistics_of_its_own(sender, counters, statistics):
+    """Only Jaeger's client statistics are told of a full queue."""
+    sender.statistics = statistics
+    sender.gate.clear()
+    reporter = BatchingReporter(sender, max_queue_size=1, max_batch_size=1, counters=counters)
+    for number in range(10):
+        reporter.report(span(number))
+    sender.gate.set()
+    assert reporter.close(10)
+    assert counters.get("reporter_spans_dropped") >= 8
