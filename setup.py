@@ -42,6 +42,7 @@ TEST = [
     "mock>=4",  # opentracing.harness imports it
     "opentelemetry-api>=1.45",  # oracle of W3C propagation
     "opentelemetry-exporter-otlp-proto-http>=1.45",  # oracle of OTLP
+    "prometheus-client>=0.14",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "six>=1.16",  # jaeger-client needs it and does not say so
