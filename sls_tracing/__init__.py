@@ -9,11 +9,12 @@ log_service   the store (Alibaba Cloud Log Service, or DuckDB)  backend, cli    
 model         the finished span       guard, metrics           nothing breaks the host, everything lost is counted
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sls_tracing.config import Config, init_tracer
 from sls_tracing.context import SpanContext
 from sls_tracing.decorator import traced
+from sls_tracing.lazy import lazily
 from sls_tracing.reporters import (
     BatchingReporter,
     CompositeReporter,
@@ -21,22 +22,19 @@ from sls_tracing.reporters import (
     LoggingReporter,
     NullReporter,
 )
-from sls_tracing.samplers import (
-    AdaptiveSampler,
-    ConstSampler,
-    GuaranteedThroughputProbabilisticSampler,
-    ProbabilisticSampler,
-    RateLimitingSampler,
-    RemoteControlledSampler,
-)
+from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
 from sls_tracing.scope import active_span as current_span
-from sls_tracing.senders import UDPSender
 from sls_tracing.span import Span
 from sls_tracing.tracer import Tracer
 from sls_tracing.version import __version__
 
 if TYPE_CHECKING:
-    from sls_tracing.senders import HTTPSender, OTLPSender
+    from sls_tracing.samplers import (
+        AdaptiveSampler,
+        GuaranteedThroughputProbabilisticSampler,
+        RemoteControlledSampler,
+    )
+    from sls_tracing.senders import HTTPSender, OTLPSender, UDPSender
 
 __all__ = [
     "AdaptiveSampler",
@@ -63,11 +61,14 @@ __all__ = [
     "traced",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Senders over HTTP are a part that most services do not load.
-    if name in ("HTTPSender", "OTLPSender"):
-        from sls_tracing import senders
-
-        return getattr(senders, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "AdaptiveSampler": "sls_tracing.samplers",
+        "GuaranteedThroughputProbabilisticSampler": "sls_tracing.samplers",
+        "RemoteControlledSampler": "sls_tracing.samplers",
+        "HTTPSender": "sls_tracing.senders",
+        "OTLPSender": "sls_tracing.senders",
+        "UDPSender": "sls_tracing.senders",
+    },
+)

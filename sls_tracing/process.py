@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import TYPE_CHECKING
 
 from sls_tracing.identifiers import random_bits
@@ -20,6 +19,8 @@ def process_tags() -> dict[str, TagValue]:
 
     ``client-uuid`` is text and new in each process: by it an agent counts what a client lost (Jaeger's ``client_metrics.go``).
     """
+    import socket  # 3 ms at import, for those alone who make a tracer
+
     return {
         "jaeger.version": f"sls-tracing-{__version__}",
         "hostname": socket.gethostname(),
@@ -30,6 +31,8 @@ def process_tags() -> dict[str, TagValue]:
 
 def _local_ip() -> str:
     """Return the address that packets to the outside would leave from. Connecting a UDP socket sends nothing."""
+    import socket
+
     # Documentation addresses (RFC 5737, RFC 3849): routed like any other, never a real host.
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:

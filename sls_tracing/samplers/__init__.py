@@ -1,13 +1,18 @@
-"""Samplers decide, once a trace, whether it is recorded."""
+"""Samplers decide, once a trace, whether it is recorded. Those that few services use are loaded when first asked for."""
 
-from sls_tracing.samplers.adaptive import AdaptiveSampler
+from typing import TYPE_CHECKING
+
+from sls_tracing.lazy import lazily
 from sls_tracing.samplers.const import ConstSampler
-from sls_tracing.samplers.guaranteed_throughput import GuaranteedThroughputProbabilisticSampler
 from sls_tracing.samplers.probabilistic import ProbabilisticSampler
 from sls_tracing.samplers.rate_limiting import RateLimitingSampler
-from sls_tracing.samplers.remote import RemoteControlledSampler
 from sls_tracing.samplers.sampler import Decision, Sampler
-from sls_tracing.samplers.strategies import PerOperationStrategies
+
+if TYPE_CHECKING:
+    from sls_tracing.samplers.adaptive import AdaptiveSampler
+    from sls_tracing.samplers.guaranteed_throughput import GuaranteedThroughputProbabilisticSampler
+    from sls_tracing.samplers.remote import RemoteControlledSampler
+    from sls_tracing.samplers.strategies import PerOperationStrategies
 
 __all__ = [
     "AdaptiveSampler",
@@ -20,3 +25,13 @@ __all__ = [
     "RemoteControlledSampler",
     "Sampler",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "AdaptiveSampler": "sls_tracing.samplers.adaptive",
+        "GuaranteedThroughputProbabilisticSampler": "sls_tracing.samplers.guaranteed_throughput",
+        "PerOperationStrategies": "sls_tracing.samplers.strategies",
+        "RemoteControlledSampler": "sls_tracing.samplers.remote",
+    },
+)

@@ -6,30 +6,28 @@
                            http_target.py       URL, credentials, what may be shown   http_tls.py        certificates
     sender.py              the seam             trimming.py, client_statistics.py    what all of them share
 
-The two over HTTP are loaded when first asked for, and ``requests`` when the first of them is made.
+Each sender is loaded when it is first asked for, and ``requests`` when the first one over HTTP is made.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sls_tracing.lazy import lazily
 from sls_tracing.senders.sender import Sender
-from sls_tracing.senders.udp import UDPSender
 
 if TYPE_CHECKING:
     from sls_tracing.senders.http import HTTPSender
     from sls_tracing.senders.otlp import OTLPSender
+    from sls_tracing.senders.udp import UDPSender
 
 __all__ = ["HTTPSender", "OTLPSender", "Sender", "UDPSender"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "HTTPSender":
-        from sls_tracing.senders.http import HTTPSender
-
-        return HTTPSender
-    if name == "OTLPSender":
-        from sls_tracing.senders.otlp import OTLPSender
-
-        return OTLPSender
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "HTTPSender": "sls_tracing.senders.http",
+        "OTLPSender": "sls_tracing.senders.otlp",
+        "UDPSender": "sls_tracing.senders.udp",
+    },
+)

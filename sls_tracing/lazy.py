@@ -1,0 +1,30 @@
+"""Public names whose modules load when they are first asked for.
+
+A service imports this library to start a handful of spans; what it does not use (samplers that poll, senders over HTTP) should cost its start
+nothing. A package names such things in a table and lets :func:`lazily` be its ``__getattr__`` (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["lazily"]
+
+
+def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for ``package`` that finds each name of ``modules`` in the module named there, once."""
+
+    def __getattr__(name: str) -> Any:  # noqa: N807 - what it becomes
+        module = modules.get(name)
+        if module is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(module), name)
+        setattr(sys.modules[package], name, found)  # the next access finds it without us
+        return found
+
+    return __getattr__
