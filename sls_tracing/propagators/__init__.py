@@ -13,6 +13,7 @@ from sls_tracing.propagators.b3 import B3Propagator
 from sls_tracing.propagators.binary import BinaryPropagator
 from sls_tracing.propagators.composite import CompositePropagator
 from sls_tracing.propagators.jaeger import JaegerPropagator
+from sls_tracing.propagators.mesh import MeshPropagator
 from sls_tracing.propagators.propagator import Propagator, TextPropagator
 from sls_tracing.propagators.w3c import W3CPropagator
 
@@ -25,6 +26,7 @@ __all__ = [
     "BinaryPropagator",
     "CompositePropagator",
     "JaegerPropagator",
+    "MeshPropagator",
     "Propagator",
     "TextPropagator",
     "W3CPropagator",
@@ -33,12 +35,16 @@ __all__ = [
 ]
 
 PROPAGATIONS: dict[str, Callable[..., TextPropagator]] = {
+    "mesh": MeshPropagator,
+    "mesh-w3c": partial(MeshPropagator, ("w3c", "b3")),
     "b3": B3Propagator,
     "b3-single": partial(B3Propagator, "single"),
     "w3c": W3CPropagator,
     "jaeger": JaegerPropagator,
 }
 """The names that ``propagation=`` and ``JAEGER_PROPAGATION`` take, several of them separated by commas."""
+
+_MESHES = frozenset(("mesh", "mesh-w3c"))
 
 
 def propagation_names(propagation: str) -> tuple[str, ...]:
@@ -55,6 +61,10 @@ def propagation_names(propagation: str) -> tuple[str, ...]:
         # Mesh rule 2: of two encodings in one request every version of Envoy leaves one stale.
         msg = f"propagation {propagation!r} names both encodings of B3: each reads both, so name the one that is to be written"
         raise ConfigurationError(msg)
+    meshes = _MESHES & {*names}
+    if len(meshes) > 1 or (meshes and not {*names} <= {*meshes, "jaeger"}):
+        msg = f"propagation {propagation!r}: {min(meshes)} reads and writes B3 and W3C itself; name it alone, or with jaeger"
+        raise ConfigurationError(msg)
     return names
 
 
@@ -63,18 +73,23 @@ def propagators_for(
     inject: str | None = None,
     *,
     jaeger_headers: Mapping[str, str] | None = None,
+    mesh: Mapping[str, Any] | None = None,
     counters: Counters = counters,
 ) -> dict[Any, Propagator]:
     """Return a propagator for each of OpenTracing's formats.
 
     ``propagation`` names the text formats that are read, in the order of their precedence, and ``inject`` those that are written: the
-    same if None. ``jaeger_headers`` renames Jaeger's headers: the arguments of :class:`JaegerPropagator`.
+    same if None. ``jaeger_headers`` renames Jaeger's headers: the arguments of :class:`JaegerPropagator`. ``mesh`` names further headers
+    to forward: the arguments ``forward`` and ``forward_to`` of :class:`MeshPropagator`.
     """
     reading = propagation_names(propagation)
     writing = reading if inject is None else propagation_names(inject)
 
     def text(*, http: bool) -> Propagator:
-        members = {name: PROPAGATIONS[name](counters=counters) for name in (*reading, *writing)}
+        members = {
+            name: PROPAGATIONS[name](**((mesh or {}) if name in _MESHES else {}), counters=counters)
+            for name in (*reading, *writing)
+        }
         if "jaeger" in members:
             # Jaeger's clients encode baggage in HTTP headers and leave it plain in text maps.
             members["jaeger"] = JaegerPropagator(**(jaeger_headers or {}), url_encoding=http, counters=counters)

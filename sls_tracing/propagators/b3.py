@@ -13,8 +13,8 @@ from sls_tracing.context import SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.propagators.baggage import read_baggage, write_baggage
+from sls_tracing.propagators.carried import PASS_THROUGH, carried_headers, write_carried
 from sls_tracing.propagators.carrier import first_value, read_headers, writer
-from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers, write_carried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,16 +123,22 @@ class B3Propagator:
 
     def extract_headers(self, headers: Mapping[str, str]) -> SpanContext | None:
         """As :meth:`extract`, from headers that are read already."""
-        if _SINGLE not in headers:
-            fields = self._read_multi(headers)
-        else:
-            fields = self._choose(self._read_single(headers[_SINGLE]), self._read_multi(headers))
+        return self.read(headers)[0]
+
+    def read(self, headers: Mapping[str, str]) -> tuple[SpanContext | None, Encoding | None]:
+        """As :meth:`extract_headers`, with the encoding that was believed; None if neither says anything."""
+        encoding: Encoding | None = "multi"
+        fields = self._read_multi(headers)
+        if _SINGLE in headers:
+            fields, encoding = self._choose(self._read_single(headers[_SINGLE]), fields)
         carried = carried_headers(headers, self._counters)
         baggage = read_baggage(headers, _BAGGAGE, self._counters)
-        if fields == _NOTHING and not carried and not baggage:
-            return None
+        if fields == _NOTHING:
+            encoding = None
+            if not carried and not baggage:
+                return None, None
         trace_hex, span_id, parent_id, sampled, debug = fields
-        return SpanContext(
+        context = SpanContext(
             None if trace_hex is None else int(trace_hex, 16),
             span_id,
             parent_id,
@@ -142,9 +148,10 @@ class B3Propagator:
             trace_hex is None or len(trace_hex) > 16,
             carried,
         )
+        return context, encoding
 
     @staticmethod
-    def _choose(single: _Fields, multi: _Fields) -> _Fields:
+    def _choose(single: _Fields, multi: _Fields) -> tuple[_Fields, Encoding]:
         """Choose between the two encodings in one request: one of them may be stale, since Envoy rewrites only one.
 
         Envoy up to 1.39 rewrites ``x-b3-*`` and leaves a client's ``b3`` as it was: then the parent in ``x-b3-*`` is the span in ``b3``.
@@ -154,12 +161,16 @@ class B3Propagator:
         debug = single.debug or multi.debug
         if single.trace_hex is None:
             sampled = multi.sampled if single.sampled is None else single.sampled
-            return multi._replace(sampled=sampled, debug=debug)
+            said_by: Encoding = "single" if multi == _NOTHING else "multi"
+            return multi._replace(sampled=sampled, debug=debug), said_by
         if multi.trace_hex is None:
-            return single._replace(debug=debug)
+            return single._replace(debug=debug), "single"
         same_trace = int(single.trace_hex, 16) == int(multi.trace_hex, 16)
-        fresh = multi if same_trace and multi.parent_id == single.span_id else single
-        return fresh._replace(debug=debug)
+        if same_trace and multi.parent_id == single.span_id:
+            return multi._replace(debug=debug), "multi"
+        # Where both say the same, the answer is in the encoding that every reader of B3 knows.
+        is_same = same_trace and multi.span_id == single.span_id
+        return single._replace(debug=debug), "multi" if is_same else "single"
 
     def _read_single(self, header: str) -> _Fields:
         header = first_value(header)

@@ -14,10 +14,20 @@ import opentracing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["first_value", "read_headers", "writer"]
+__all__ = ["OutgoingHeaders", "first_value", "read_headers", "writer"]
 
 _NO_NAMES: frozenset[str] = frozenset()
 _MAX_JOINED = 65536  # beyond every limit of a list header: whatever is appended behind it would be dropped anyway
+
+
+class OutgoingHeaders(dict[str, str]):
+    """A carrier that tells to which host its headers go, for those that may not go to every one."""
+
+    __slots__ = ("destination",)
+
+    def __init__(self, destination: str | None = None) -> None:
+        super().__init__()
+        self.destination = destination
 
 
 def read_headers(

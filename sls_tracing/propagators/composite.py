@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from sls_tracing.context import NO_BAGGAGE, NOTHING_CARRIED, SpanContext
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.propagators.carrier import read_headers, writer
+from sls_tracing.propagators.carrier import OutgoingHeaders, read_headers, writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sls_tracing.propagators.propagator import TextPropagator
 
-__all__ = ["CompositePropagator"]
+__all__ = ["CompositePropagator", "completed", "put_together"]
 
 
 class CompositePropagator:
@@ -40,7 +40,7 @@ class CompositePropagator:
     def inject(self, context: SpanContext, carrier: Any) -> None:
         """Write ``context`` in each format; what they share (``x-request-id``) once, also where a carrier takes a name twice."""
         write = writer(carrier)
-        headers: dict[str, str] = {}
+        headers = OutgoingHeaders(getattr(carrier, "destination", None))
         for member in self.inject_order:
             member.inject(context, headers)
         for name, value in headers.items():
@@ -58,11 +58,11 @@ class CompositePropagator:
             return found[0] if found else None
         winner = next((context for context in found if context.trace_id is not None), None)
         if winner is None:
-            return _without_ids(found)
-        return _with_ids(winner, found)
+            return put_together(found)
+        return completed(winner, found)
 
 
-def _with_ids(winner: SpanContext, found: Sequence[SpanContext]) -> SpanContext:
+def completed(winner: SpanContext, found: Sequence[SpanContext]) -> SpanContext:
     """Complete ``winner`` by what other formats say of the same trace; of anything else only the baggage is taken."""
     others = [context for context in found if context is not winner and (context.has_ids or context.baggage)]
     if not others:
@@ -81,7 +81,7 @@ def _with_ids(winner: SpanContext, found: Sequence[SpanContext]) -> SpanContext:
     )
 
 
-def _without_ids(found: Sequence[SpanContext]) -> SpanContext:
+def put_together(found: Sequence[SpanContext]) -> SpanContext:
     """Put together what came without ids: the first decision, but a wish to debug beats it."""
     debug = any(context.debug for context in found)
     return SpanContext(

@@ -22,8 +22,8 @@ from sls_tracing.propagators.baggage import (
     write_baggage,
     write_baggage_plain,
 )
+from sls_tracing.propagators.carried import PASS_THROUGH, carried_headers, write_carried
 from sls_tracing.propagators.carrier import first_value, read_headers, writer
-from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers, write_carried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

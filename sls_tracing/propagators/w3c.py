@@ -15,8 +15,8 @@ from sls_tracing.context import SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.propagators.baggage import read_baggage_list, write_baggage_list
+from sls_tracing.propagators.carried import PASS_THROUGH, carried_headers, write_carried
 from sls_tracing.propagators.carrier import read_headers, writer
-from sls_tracing.propagators.mesh import PASS_THROUGH, carried_headers, write_carried
 from sls_tracing.propagators.tracestate import Level, read_tracestate
 
 if TYPE_CHECKING:
