@@ -268,6 +268,8 @@ def _sender(values: Values, counters: Counters) -> Sender:
             values["local_agent.reporting_port"],
             protocol=values["local_agent.protocol"],
             max_packet_size=values["local_agent.max_packet_size"],
+            socket_type=values["local_agent.socket_type"],
+            look_up_every=values["local_agent.look_up_every"],
             counters=counters,
         )
     from sls_tracing.senders.http import HTTPSender

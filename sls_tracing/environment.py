@@ -40,11 +40,17 @@ def _opposite(text: str) -> bool:
     return not values.boolean(text)
 
 
+def _seldom(text: str) -> float | None:
+    """Read Go's switch against looking a name up again; once a day is as good as never."""
+    return 86_400.0 if values.boolean(text) else None
+
+
 def _host_and_port(text: str) -> str:
     """Read ``host:port`` as Java and Node do, or the URL that Go takes it for."""
     return values.url(text if "://" in text else f"http://{text}/sampling")
 
 
+# Of two that fill one setting the first in this table wins.
 VARIABLES: dict[str, Variable] = {
     "JAEGER_SERVICE_NAME": Variable("service_name"),
     "JAEGER_DISABLED": Variable("enabled", _opposite),
@@ -54,13 +60,15 @@ VARIABLES: dict[str, Variable] = {
     "JAEGER_PROPAGATION_INJECT": Variable("propagation_inject"),
     "JAEGER_SAMPLER_TYPE": Variable("sampler.type"),
     "JAEGER_SAMPLER_PARAM": Variable("sampler.param"),
-    # Of two that fill one setting the first in this table wins.
     "JAEGER_SAMPLING_ENDPOINT": Variable("sampler.url"),
     "JAEGER_SAMPLER_MANAGER_HOST_PORT": Variable("sampler.url", _host_and_port),
     "JAEGER_SAMPLER_REFRESH_INTERVAL": Variable("sampling_refresh_interval", values.duration),
     "JAEGER_SAMPLER_MAX_OPERATIONS": Variable("max_operations"),
     "JAEGER_AGENT_HOST": Variable("local_agent.reporting_host"),
     "JAEGER_AGENT_PORT": Variable("local_agent.reporting_port"),
+    "JAEGER_AGENT_SOCKET_TYPE": Variable("local_agent.socket_type"),
+    "JAEGER_REPORTER_ATTEMPT_RECONNECTING_DISABLED": Variable("local_agent.look_up_every", _seldom),
+    "JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL": Variable("local_agent.look_up_every", values.duration),
     "JAEGER_ENDPOINT": Variable("collector.endpoint"),
     "JAEGER_USER": Variable("collector.user"),
     "JAEGER_PASSWORD": Variable("collector.password"),
@@ -86,7 +94,8 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]
         except ValueError as error:
             shown = "" if SETTINGS[variable.setting].secret else f"={text!r:.200}"
             raise ConfigurationError(f"{name}{shown} cannot be used: {error}") from None
-        settings.setdefault(variable.setting, value)
+        if value is not None:
+            settings.setdefault(variable.setting, value)
     return settings
 
 

@@ -104,6 +104,10 @@ SETTINGS: dict[str, Setting] = {
     "local_agent.protocol": Setting(
         values.choice("compact", "binary"), "compact", "Thrift's encoding: compact or binary"
     ),
+    "local_agent.socket_type": Setting(
+        values.choice("udp", "udp4", "udp6"), "udp", "udp4 or udp6: that kind of address only"
+    ),
+    "local_agent.look_up_every": Setting(values.seconds, 30.0, "seconds until its name is looked up again"),
     "local_agent.max_packet_size": Setting(values.whole_number(512, 65_507), 65_000, "bytes of a datagram"),
     # or to a collector by HTTP
     "collector.endpoint": Setting(

@@ -99,6 +99,8 @@ EVERY_KEY = {
         "sampling_port": 15778,
         "protocol": "binary",
         "max_packet_size": 8000,
+        "socket_type": "udp4",
+        "look_up_every": 5,
     },
     "collector": {
         "endpoint": "http://127.0.0.1:9/api/traces",

@@ -47,6 +47,9 @@ def test_every_variable_is_described():
         ("JAEGER_SAMPLER_MAX_OPERATIONS", "10", "max_operations", 10),
         ("JAEGER_AGENT_HOST", "agent.tracing", "local_agent.reporting_host", "agent.tracing"),
         ("JAEGER_AGENT_PORT", "16831", "local_agent.reporting_port", 16831),
+        ("JAEGER_AGENT_SOCKET_TYPE", "UDP6", "local_agent.socket_type", "udp6"),
+        ("JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL", "10s", "local_agent.look_up_every", 10.0),
+        ("JAEGER_REPORTER_ATTEMPT_RECONNECTING_DISABLED", "true", "local_agent.look_up_every", 86_400.0),
         ("JAEGER_ENDPOINT", "http://c:14268/api/traces", "collector.endpoint", "http://c:14268/api/traces"),
         ("JAEGER_USER", "u", "collector.user", "u"),
         ("JAEGER_PASSWORD", "p", "collector.password", "p"),
@@ -141,6 +144,11 @@ def test_of_two_variables_for_one_setting_the_newer_one_wins():
     """Go's client has it so."""
     environ = {"JAEGER_SAMPLER_MANAGER_HOST_PORT": "old:1", "JAEGER_SAMPLING_ENDPOINT": "http://new:2/sampling"}
     assert read_environment(environ) == {"sampler.url": "http://new:2/sampling"}
+    environ = {
+        "JAEGER_REPORTER_ATTEMPT_RECONNECTING_DISABLED": "false",
+        "JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL": "5s",
+    }
+    assert read_environment(environ) == {"local_agent.look_up_every": 5.0}
 
 
 @pytest.mark.parametrize(

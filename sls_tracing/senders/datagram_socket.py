@@ -4,7 +4,7 @@ A connected UDP socket reports what an unconnected one never hears: that nobody 
 at the next send. So a refusal is told of the datagram before; the current one is sent again at once, to the host's next
 address if it has several ("localhost" is often both 127.0.0.1 and ::1 while the agent listens on one).
 
-Names are looked up in the thread that sends, at the first datagram, every :data:`LOOK_UP_EVERY` seconds and after an error. The socket is
+Names are looked up in the thread that sends, at the first datagram, every ``look_up_every`` seconds and after an error. The socket is
 renewed then too: a Kubernetes node keeps sending a known pair of ports to the pod that it once chose, gone or not.
 
 Sending blocks, for :data:`PATIENCE` seconds at most, while the kernel's buffer is full; that is a matter of microseconds on any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sls_tracing.clock import Clock
 
-__all__ = ["DatagramSocket"]
+__all__ = ["LOOK_UP_EVERY", "DatagramSocket"]
 
 LOOK_UP_EVERY = 30.0
 LOOK_UP_AFTER_ERROR = 1.0
@@ -36,7 +36,10 @@ _ADDRESS = 4  # where getaddrinfo's tuple holds it
 
 
 class DatagramSocket:
-    """Sends datagrams to ``host`` and ``port``. ``on_refusal`` is called when the datagram before turns out to have reached nobody."""
+    """Sends datagrams to ``host`` and ``port``, over addresses of ``family``.
+
+    ``on_refusal`` is called when the datagram before turns out to have reached nobody.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,8 @@ class DatagramSocket:
         port: int,
         on_refusal: Callable[[], object],
         *,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+        look_up_every: float = LOOK_UP_EVERY,
         clock: Clock = monotonic_clock,
         look_up: Callable[..., list[Any]] = socket.getaddrinfo,
     ) -> None:
@@ -53,6 +58,8 @@ class DatagramSocket:
         self._name = host.encode("ascii") if host.isascii() else host
         self._port = port
         self._on_refusal = on_refusal
+        self._family = family
+        self._look_up_every = look_up_every
         self._clock = clock
         self._look_up = look_up
         self._addresses: list[Any] = []
@@ -89,10 +96,10 @@ class DatagramSocket:
 
     def _renew_addresses(self) -> None:
         try:
-            found = self._look_up(self._name, self._port, type=socket.SOCK_DGRAM)
+            found = self._look_up(self._name, self._port, family=self._family, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one: a label too long, or empty
             if self._addresses:  # the name server may be down while the agent is not
-                self._look_up_at = self._clock() + LOOK_UP_EVERY
+                self._look_up_at = self._clock() + self._look_up_every
                 return
             self._look_up_at = self._clock() + LOOK_UP_AFTER_ERROR
             raise OSError(errno.EADDRNOTAVAIL, f"cannot find the address of {self._host!r}: {error}") from error
@@ -100,7 +107,7 @@ class DatagramSocket:
         found.sort(key=lambda each: each[0] != socket.AF_INET)
         current = self._addresses[:1]
         self._addresses = [each for each in current if each in found] + [each for each in found if each not in current]
-        self._look_up_at = self._clock() + LOOK_UP_EVERY
+        self._look_up_at = self._clock() + self._look_up_every
 
     def _open(self) -> socket.socket:
         """Connect a new socket to the first address that lets us; that address becomes the first."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import TYPE_CHECKING, Literal
 
 from sls_tracing.exceptions import ConfigurationError, SenderError
 from sls_tracing.guard import LimitedLog, limited_log
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.senders.client_statistics import ClientStatistics
-from sls_tracing.senders.datagram_socket import DatagramSocket
+from sls_tracing.senders.datagram_socket import LOOK_UP_EVERY, DatagramSocket
 from sls_tracing.senders.sender import by_process
 from sls_tracing.senders.trimming import smaller_processes, smaller_spans
 from sls_tracing.thrift.binary import BinaryEncoder
@@ -26,6 +27,7 @@ __all__ = ["UDPSender"]
 
 _ENCODERS: dict[str, type[CompactEncoder | BinaryEncoder]] = {"compact": CompactEncoder, "binary": BinaryEncoder}
 _PORTS = {"compact": 6831, "binary": 6832}
+_FAMILIES = {"udp": socket.AF_UNSPEC, "udp4": socket.AF_INET, "udp6": socket.AF_INET6}
 _MIN_PACKET, _MAX_PACKET = 512, 65_507  # the latter is what IPv4 can carry
 _MOST_SPANS = 65_507  # of one datagram: a bound of its list header
 
@@ -38,6 +40,7 @@ class UDPSender:
 
     - ``port``: 6831, or 6832 for ``protocol="binary"``, if None. ``protocol`` must be what the agent expects at that port.
     - ``max_packet_size``: bytes of a datagram at most. Agents read 65,000 and lose the rest of a longer one.
+    - ``socket_type``: ``udp4`` or ``udp6`` where only one kind of address will do. ``look_up_every``: seconds until the name is looked up again.
 
     One bad span costs itself only: ``sender_spans_unencodable``. One too large for a datagram is trimmed (``sender_spans_trimmed``,
     tag ``sls.trimmed``), and only if that is not enough dropped (``sender_spans_too_large``). A network that refuses costs
@@ -51,11 +54,17 @@ class UDPSender:
         *,
         protocol: Literal["compact", "binary"] = "compact",
         max_packet_size: int = 65_000,
+        socket_type: Literal["udp", "udp4", "udp6"] = "udp",
+        look_up_every: float = LOOK_UP_EVERY,
         counters: Counters = counters,
         log: LimitedLog = limited_log,
     ) -> None:
         if protocol not in _ENCODERS:
             raise ConfigurationError(f"protocol must be 'compact' or 'binary', not {protocol!r}")
+        if socket_type not in _FAMILIES:
+            raise ConfigurationError(f"socket_type must be 'udp', 'udp4' or 'udp6', not {socket_type!r}")
+        if isinstance(look_up_every, bool) or not isinstance(look_up_every, (int, float)) or not look_up_every > 0:
+            raise ConfigurationError(f"look_up_every must be a number of seconds above 0, not {look_up_every!r}")
         if port is None:
             port = _PORTS[protocol]
         _check_number("port", port, 1, 65_535)
@@ -67,7 +76,9 @@ class UDPSender:
         self._counters = counters
         self._log = log
         self._encoder: Encoder = _ENCODERS[protocol]()
-        self._socket = DatagramSocket(self.host, port, self._refused)
+        self._socket = DatagramSocket(
+            self.host, port, self._refused, family=_FAMILIES[socket_type], look_up_every=look_up_every
+        )
         self.statistics = ClientStatistics()
         self._losses = self.statistics.snapshot()
         self._start_afresh()

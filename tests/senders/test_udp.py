@@ -343,6 +343,28 @@ def test_a_name_with_two_addresses_finds_the_one_that_listens():
     assert asked == [0.0, datagram_socket.LOOK_UP_EVERY]
 
 
+@pytest.mark.parametrize(("socket_type", "address"), [("udp4", "127.0.0.1"), ("udp6", "::1")])
+def test_one_kind_of_address_may_be_asked_for(socket_type, address):
+    """Node's JAEGER_AGENT_SOCKET_TYPE: a name is both, and only one of them listens."""
+
+    def look_up(host, port, *, family, **options):
+        both = [each for literal in ("127.0.0.1", "::1") for each in socket.getaddrinfo(literal, port, **options)]
+        return [each for each in both if each[0] == family]
+
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind((address, 0))
+        agent.settimeout(20)
+        port, family = agent.getsockname()[1], udp._FAMILIES[socket_type]
+        found = datagram_socket.DatagramSocket("both", port, lambda: None, family=family, look_up=look_up)
+        found.send(b"spans")
+        assert agent.recv(100) == b"spans"
+        found.close()
+    with pytest.raises(ConfigurationError, match="udp4"):
+        UDPSender(socket_type="tcp")
+    with pytest.raises(ConfigurationError, match="look_up_every"):
+        UDPSender(look_up_every=0)
+
+
 def test_names_are_looked_up_seldom_and_never_by_the_constructor():
     """At the first datagram, each 30 seconds, and a second after an error; an address that worked survives the name server's death."""
     agent = Agent()
