@@ -7,8 +7,8 @@
     instrumentation.uninstall()                     # as if nothing had ever been
 
 Map, ground first: `_tracer_source` (which tracer), `_redaction` (what never enters a span), `_http` (names, tags and errors of HTTP, decided once),
-`_wsgi` (a WSGI request, body included), `_patching` (one patch), `_import_hooks` (be told of an import), `flask`, `requests`
-and `multiprocessing` (thin adapters), `_registry` (the table; install and uninstall).
+`_wsgi` (a WSGI request, body included), `_patching` (one patch; `_function_patch` for what is loaded early), `_import_hooks` (be told of an
+import), `flask`, `requests`, `multiprocessing`, `threading`, `futures`, `gevent` (thin adapters), `_registry` (the table; install and uninstall).
 """
 
 from __future__ import annotations

@@ -28,16 +28,20 @@ _guard = Guard("instrumentation_import_hook")
 def watch(name: str, hook: Hook) -> None:
     """Call ``hook(module)`` each time from now on that the module ``name`` has been executed: on import and on reload.
 
-    One hook a name. What the hook raises is logged and gone: here it would make the application's import fail.
+    What the hook raises is logged and gone: here it would make the application's import fail. The same hook again changes nothing.
     """
-    _finder.hooks[name] = hook
+    hooks = _finder.hooks.get(name, ())
+    if hook not in hooks:
+        _finder.hooks[name] = (*hooks, hook)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
 
-def forget(name: str) -> None:
-    """Undo :func:`watch`. The last one out takes the finder off ``sys.meta_path``."""
-    _finder.hooks.pop(name, None)
+def forget(name: str, hook: Hook | None = None) -> None:
+    """Undo :func:`watch` for this hook, or for all of the name's. The last one out takes the finder off ``sys.meta_path``."""
+    hooks = tuple(other for other in _finder.hooks.pop(name, ()) if hook is not None and other != hook)
+    if hooks:
+        _finder.hooks[name] = hooks
     if not _finder.hooks and _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
 
@@ -46,7 +50,7 @@ class _Finder:
     """Finds nothing itself: for a watched name it asks the others and puts its loader around theirs."""
 
     def __init__(self) -> None:
-        self.hooks: dict[str, Hook] = {}
+        self.hooks: dict[str, tuple[Hook, ...]] = {}
         self._asking = threading.local()
 
     def find_spec(
@@ -94,8 +98,7 @@ class _Loader:
             if getattr(holder, attribute, None) is self:
                 setattr(holder, attribute, self._loader)
         self._loader.exec_module(module)
-        hook = _finder.hooks.get(module.__name__)
-        if hook is not None:
+        for hook in _finder.hooks.get(module.__name__, ()):
             with _guard:
                 hook(module)
 

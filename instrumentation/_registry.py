@@ -43,8 +43,11 @@ class Row(NamedTuple):
 
 TABLE: dict[str, Row] = {
     "flask": Row("sls_tracing.instrumentation.flask", ("flask.app",)),
+    "futures": Row("sls_tracing.instrumentation.futures", ("concurrent.futures.thread", "multiprocessing.pool")),
+    "gevent": Row("sls_tracing.instrumentation.gevent", ("gevent.greenlet", "gevent.threadpool")),
     "multiprocessing": Row("sls_tracing.instrumentation.multiprocessing", ("multiprocessing.pool",)),
     "requests": Row("sls_tracing.instrumentation.requests", ("requests.sessions",)),
+    "threading": Row("sls_tracing.instrumentation.threading", ("threading",)),
 }
 
 
@@ -90,7 +93,7 @@ class _Library:
     def disable(self) -> None:
         self.enabled = False
         for name in self._modules:
-            _import_hooks.forget(name)
+            _import_hooks.forget(name, self._patch)
         for patches in self._patches.values():
             for patch in reversed(patches):
                 with _guard:
