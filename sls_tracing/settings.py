@@ -52,7 +52,7 @@ SETTINGS: dict[str, Setting] = {
     "max_logs_per_span": Setting(_count, None, "logs of a span; the first and the last are kept"),
     # Propagation
     "propagation": Setting(
-        values.propagation, "b3", "formats read, in this order: b3, b3-single, w3c, jaeger, or several with commas"
+        values.propagation, "b3", "formats read, in this order: b3, w3c, jaeger and others, several with commas"
     ),
     "propagation_inject": Setting(values.propagation, None, "formats written; those of propagation"),
     "trace_id_header": Setting(values.header_name, "uber-trace-id", "Jaeger's header of ids"),
