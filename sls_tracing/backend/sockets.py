@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from typing import Any
 
 from sls_tracing.exceptions import ConfigurationError
 
-__all__ = ["bind_tcp", "bind_udp"]
+__all__ = ["bind_tcp", "bind_udp", "bind_usual_tcp"]
+
+logger = logging.getLogger("sls_tracing")
 
 _REMEDIES = {
     errno.EADDRINUSE: "it is already in use; stop the program that holds it, or choose another with {option} (0: any free one)",
@@ -21,6 +24,21 @@ _REMEDIES = {
 def bind_tcp(host: str, port: int, option: str) -> socket.socket:
     """Return a listening TCP socket; port 0 takes any free one. ``option`` is the setting that an error names."""
     return _bind(host, port, option, socket.SOCK_STREAM)
+
+
+def bind_usual_tcp(host: str, port: int | None, usual: int, option: str) -> socket.socket:
+    """Return a listening TCP socket on ``port``; if that is None, on the usual one, or on any free one if that is taken.
+
+    For doors that not every user asked for: that one of them is taken by another program must not keep the rest from starting.
+    """
+    if port is not None:
+        return bind_tcp(host, port, option)
+    try:
+        return bind_tcp(host, usual, option)
+    except ConfigurationError as error:
+        sock = bind_tcp(host, 0, option)  # raises if it is the host that is wrong
+        logger.warning("%s; taking port %d instead", error, sock.getsockname()[1])
+        return sock
 
 
 def bind_udp(host: str, port: int, option: str) -> socket.socket:

@@ -23,6 +23,9 @@ SWITCH_INTERVAL = 0.0005
 size. Lost of 10,000 datagrams a second with one span each: 6 % with 5 ms, 0.05 % with this, for the same CPU time."""
 
 
+_DOORS = {"collector": "Jaeger's Thrift (14268)", "zipkin": "Zipkin (9411)", "otlp": "OTLP (4318)"}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; the ports are Jaeger's."""
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
@@ -31,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent-compact-port", type=_port, default=6831, metavar="PORT", help="UDP, Thrift compact")
     parser.add_argument("--agent-binary-port", type=_port, default=6832, metavar="PORT", help="UDP, Thrift binary")
     parser.add_argument("--query-port", type=_port, default=16686, metavar="PORT", help="HTTP, the query API")
+    for name, what in _DOORS.items():
+        help_ = f"HTTP, {what}; by default the usual one, or any free one if that is taken"
+        parser.add_argument(f"--{name}-port", type=_port, default=None, metavar="PORT", help=help_)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -46,6 +52,9 @@ def main(args: argparse.Namespace) -> int:
         agent_compact_port=args.agent_compact_port,
         agent_binary_port=args.agent_binary_port,
         query_port=args.query_port,
+        collector_port=args.collector_port,
+        zipkin_port=args.zipkin_port,
+        otlp_port=args.otlp_port,
     )
     asyncio.run(_serve(backend))
     return 0
@@ -75,12 +84,27 @@ def _banner(backend: AllInOne) -> str:
         f"  agent    udp://{host}:{backend.agent_compact_port}  Thrift compact",
         f"  agent    udp://{host}:{backend.agent_binary_port}  Thrift binary",
         f"           receive buffers of {backend.receive_buffer // 1024} KiB each",
+        *_doors(backend),
         f"  query    {backend.query_url}",
         f"  storage  {backend.storage}",
     ]
     if not _is_loopback(backend.host):
         lines.append("  Anyone who reaches these ports can read and write traces: there is no authentication.")
     return "\n".join([*lines, "Stop with Ctrl-C."])
+
+
+def _doors(backend: AllInOne) -> list[str]:
+    from sls_tracing.backend.all_in_one import COLLECTOR_PORT, OTLP_PORT, ZIPKIN_PORT
+
+    doors = (
+        (backend.collector_url, "Jaeger's Thrift", backend.collector_port, COLLECTOR_PORT),
+        (backend.zipkin_url, "Zipkin", backend.zipkin_port, ZIPKIN_PORT),
+        (backend.otlp_url, "OTLP", backend.otlp_port, OTLP_PORT),
+    )
+    return [
+        f"  collect  {url}  {what}" + (f" (not the usual {usual})" if port != usual else "")
+        for url, what, port, usual in doors
+    ]
 
 
 def _is_loopback(host: str) -> bool:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sls_tracing.model import ReferenceType, TagValue
 
-__all__ = ["Batch", "DecodeError", "decode_batch", "decode_emit_batch"]
+__all__ = ["Batch", "DecodeError", "decode_batch", "decode_emit_batch", "read_struct"]
 
 _SCREENS = {"compact": binary_from_compact_message, "binary": binary_from_message}
 _FIELDS = {TAG_STRING: "vStr", TAG_DOUBLE: "vDouble", TAG_BOOL: "vBool", TAG_LONG: "vLong", TAG_BINARY: "vBinary"}
@@ -46,14 +46,14 @@ _FLAG_DEBUG = 2
 def decode_emit_batch(datagram: bytes, protocol: Literal["compact", "binary"]) -> Batch:
     """Return what one ``emitBatch`` message says. Raises :class:`DecodeError`."""
     arguments, _ = _shapes()
-    return _to_batch(_read(_agent().Agent.emitBatch_args, _SCREENS[protocol](datagram, arguments)).batch)
+    return _to_batch(read_struct(_agent().Agent.emitBatch_args, _SCREENS[protocol](datagram, arguments)).batch)
 
 
 def decode_batch(body: bytes) -> Batch:
     """Return what a bare ``Batch`` struct in the binary protocol says, the body of a POST. Raises :class:`DecodeError`."""
     _, batch = _shapes()
     check_binary_struct(body, batch)
-    return _to_batch(_read(_agent().jaeger.Batch, body))
+    return _to_batch(read_struct(_agent().jaeger.Batch, body))
 
 
 @lru_cache(maxsize=1)
@@ -73,7 +73,8 @@ def _shapes() -> tuple[StructShape, StructShape]:
     return StructShape.of(agent.Agent.emitBatch_args), StructShape.of(agent.jaeger.Batch)
 
 
-def _read(struct: Any, screened: bytes) -> Any:
+def read_struct(struct: Any, screened: bytes) -> Any:
+    """Return an instance of a struct that thriftpy2 made, from bytes that were screened: see ``screening.py`` for why they must be."""
     from thriftpy2.protocol import TBinaryProtocol
     from thriftpy2.transport import TMemoryBuffer
 

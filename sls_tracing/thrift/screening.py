@@ -39,7 +39,16 @@ _C_TRUE, _C_FALSE, _C_I8, _C_I64, _C_DOUBLE, _C_STRING, _C_LIST, _C_SET, _C_MAP,
     11,
     12,
 )
-_COMPACT = {BOOL: _C_TRUE, I32: 5, I64: _C_I64, DOUBLE: _C_DOUBLE, STRING: _C_STRING, LIST: _C_LIST, STRUCT: _C_STRUCT}
+_COMPACT = {
+    BOOL: _C_TRUE,
+    I16: 4,
+    I32: 5,
+    I64: _C_I64,
+    DOUBLE: _C_DOUBLE,
+    STRING: _C_STRING,
+    LIST: _C_LIST,
+    STRUCT: _C_STRUCT,
+}
 
 _pack_i32 = Struct(">3si").pack
 _pack_i64 = Struct(">3sq").pack

@@ -37,7 +37,7 @@ class Running:
             if "Ctrl-C" in line:
                 break
         self.compact, self.binary = map(int, re.findall(r"udp://127\.0\.0\.1:(\d+)", banner))
-        self.url = re.search(r"http://127\.0\.0\.1:\d+", banner)[0]
+        self.url = re.search(r"query +(http://127\.0\.0\.1:\d+)", banner)[1]
 
     def __enter__(self):
         return self
