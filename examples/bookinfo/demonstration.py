@@ -32,6 +32,8 @@ REVIEWS_VERSIONS: dict[str, dict[str, str]] = {
     "v3": {"ENABLE_RATINGS": "true", "STAR_COLOR": "red"},
 }
 
+BACKEND_PORTS = ("agent-compact", "agent-binary", "collector", "zipkin", "otlp", "query")
+
 TRACE_DEADLINE = 30.0
 """Seconds until every trace must be complete. A span is on its way for about one: the reporter sends once a second."""
 
@@ -96,7 +98,7 @@ class Running:
 
 def names_of_ports(reviews: str) -> list[str]:
     """The ports that ``running`` needs (see ``ports.USUAL``) with this version of reviews, or "all"."""
-    names = ["agent-compact", "agent-binary", "query", "productpage", "details", "ratings", "reviews"]
+    names = [*BACKEND_PORTS, "productpage", "details", "ratings", "reviews"]
     return names + [f"reviews-{version}" for version in REVIEWS_VERSIONS] if reviews == "all" else names
 
 
@@ -146,7 +148,7 @@ def _services(ports: Mapping[str, int], reviews: str) -> list[Service]:
 
 def _all_in_one_command(ports: Mapping[str, int], storage: str | None) -> list[str]:
     command = [sys.executable, "-m", "sls_tracing", "all-in-one", "--host", HOST]
-    for name in ("agent-compact", "agent-binary", "query"):
+    for name in BACKEND_PORTS:
         command += [f"--{name}-port", str(ports[name])]
     return [*command, "--storage", storage] if storage else command
 

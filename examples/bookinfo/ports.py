@@ -16,6 +16,9 @@ HOST = "127.0.0.1"
 USUAL = {
     "agent-compact": 6831,
     "agent-binary": 6832,
+    "collector": 14268,
+    "zipkin": 9411,
+    "otlp": 4318,
     "query": 16686,
     "productpage": 9080,
     "details": 9081,
