@@ -209,9 +209,8 @@ def _malformed_format(headers: Mapping[str, str]) -> str | None:
     """
     if _TRACEPARENT in headers:
         return "w3c"
-    if any(name.startswith("x-b3-") for name in headers):
-        return "b3"
-    return "b3-single" if "b3" in headers else None
+    # Several headers also where a single one was garbage: every sidecar reads them, and Envoy up to 1.39 would let a b3 of ours go stale.
+    return "b3" if any(name == "b3" or name.startswith("x-b3-") for name in headers) else None
 
 
 def _forwardable(name: str) -> str:
