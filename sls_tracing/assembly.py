@@ -54,10 +54,10 @@ def make_tracer(
     name = values["service_name"] = service_name if service_name is not None else values["service_name"]
     if name is None:
         raise ConfigurationError("no service name: pass one, or set JAEGER_SERVICE_NAME")
-    if not values["enabled"]:
-        from sls_tracing.disabled import DisabledTracer
+    if not values["enabled"] or values["mode"] == "forward":
+        from sls_tracing.forwarding import ForwardingTracer
 
-        return DisabledTracer(
+        return ForwardingTracer(
             name, scope_manager=scope_manager, propagation=_propagators(values, counters), tags=values["tags"]
         )
     own_counters, observer = _metrics(values, metrics_factory)
@@ -182,6 +182,7 @@ def _rules(values: Values) -> TracingRules:
         max_tag_value_length=values["max_tag_value_length"],
         max_traceback_length=values["max_traceback_length"],
         max_logs=values["max_logs_per_span"],
+        follow_mesh=values["mode"] == "follow",
     )
 
 
@@ -215,6 +216,7 @@ def _propagators(values: Values, counters: Counters) -> Mapping[Any, Any]:
             "debug_id_header": values["debug_id_header"],
             "baggage_header": values["baggage_header"],
         },
+        mesh={"forward": values["forward_headers"], "forward_to": values["forward_headers_to"]},
         counters=counters,
     )
 

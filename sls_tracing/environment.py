@@ -1,6 +1,7 @@
 """The table of environment variables: names, which setting each one fills, how it is read. Nothing else in the library looks at ``os.environ``.
 
-The names are those of Jaeger's clients: the union of what the Go and Java clients read, with what Node's and Python's add. A value that
+The names are those of Jaeger's clients: the union of what the Go and Java clients read, with what Node's and Python's add; what they have no
+word for begins with ``SLS_TRACING_``. A value that
 cannot be used is an error that names the variable and the remedy; an empty value is as good as none.
 """
 
@@ -54,10 +55,13 @@ def _host_and_port(text: str) -> str:
 VARIABLES: dict[str, Variable] = {
     "JAEGER_SERVICE_NAME": Variable("service_name"),
     "JAEGER_DISABLED": Variable("enabled", _opposite),
+    "SLS_TRACING_MODE": Variable("mode"),
     "JAEGER_TAGS": Variable("tags"),
     "JAEGER_TRACEID_128BIT": Variable("generate_128bit_trace_id"),
     "JAEGER_PROPAGATION": Variable("propagation"),
     "JAEGER_PROPAGATION_INJECT": Variable("propagation_inject"),
+    "SLS_TRACING_FORWARD_HEADERS": Variable("forward_headers"),
+    "SLS_TRACING_FORWARD_HEADERS_TO": Variable("forward_headers_to"),
     "JAEGER_SAMPLER_TYPE": Variable("sampler.type"),
     "JAEGER_SAMPLER_PARAM": Variable("sampler.param"),
     "JAEGER_SAMPLING_ENDPOINT": Variable("sampler.url"),

@@ -20,6 +20,7 @@ __all__ = ["Roots"]
 
 _new_tuple = tuple.__new__  # see span.py
 _LOW_64 = (1 << 64) - 1
+_UNDECIDED = SpanContext(sampled=None)
 _NO_TAGS: Mapping[str, TagValue] = {}
 _guard = Guard("tracer")
 
@@ -33,14 +34,18 @@ class Roots:
         throttler: Throttler | None,
         trace_id_bits: int,
         ids: IdSource,
+        follow_mesh: bool = False,
     ) -> None:
         self._is_sampled = is_sampled
         self._throttler = throttler
         self._bits = trace_id_bits
         self._ids = ids
+        self._follow_mesh = follow_mesh
 
     def new(self, operation_name: str) -> tuple[SpanContext, dict[str, TagValue]]:
-        """Make the context of a root."""
+        """Make the context of a root; one without ids if traces begin in the mesh only."""
+        if self._follow_mesh:
+            return _UNDECIDED, {}
         bits = self._bits
         trace_id = self._ids(bits) or self.id(bits)
         sampled, tags = self._is_sampled(trace_id, operation_name)
@@ -59,6 +64,8 @@ class Roots:
         (``jaeger-debug-id``) forces the trace if the throttler lets it, and becomes a tag of its root.
         """
         if parent.trace_id is None:
+            if self._follow_mesh and parent.sampled is None:
+                return parent, {}
             trace_id = self.id(self._bits)
             span_id = trace_id & _LOW_64 or self.id(64)
             wide, random = self._bits == 128, True

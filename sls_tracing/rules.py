@@ -26,6 +26,8 @@ class TracingRules(NamedTuple):
     - ``max_traceback_length``: the same for the ``stack`` of an error; its end is kept, where the error was raised.
     - ``max_logs``: logs that a span may have; beyond that the oldest of the second half make room, as in Jaeger's Go client, so that the beginning
       and the end stay.
+    - ``follow_mesh``: traces begin in the mesh only. A span without a caller's ids or decision has none itself, is not recorded, and nothing
+      but ``x-request-id`` and its like goes out for it: the next sidecar decides.
     """
 
     one_span_per_rpc: bool = False
@@ -33,10 +35,12 @@ class TracingRules(NamedTuple):
     max_tag_value_length: int | None = None
     max_traceback_length: int | None = None
     max_logs: int | None = None
+    follow_mesh: bool = False
 
     def check(self) -> TracingRules:
         """Return the rules. Raises :class:`ConfigurationError` for a limit that is no whole number above zero."""
-        for name, limit in zip(self._fields[2:], self[2:], strict=True):
+        for name in ("max_tag_value_length", "max_traceback_length", "max_logs"):
+            limit = getattr(self, name)
             if limit is not None and (type(limit) is not int or limit < 1):
                 msg = f"{name} must be a whole number, 1 or more, or None for no limit, not {limit!r}"
                 raise ConfigurationError(msg)

@@ -13,12 +13,17 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sls_tracing.hosts import Hosts
+
 __all__ = [
     "SAMPLER_TYPES",
     "boolean",
     "choice",
     "duration",
+    "forwarded_names",
     "header_name",
+    "hosts",
+    "listed",
     "number",
     "object_with",
     "one_line",
@@ -155,6 +160,30 @@ def propagation(value: object) -> str:
 def header_name(value: object) -> str:
     """Read the name of a header; its letters are checked by the propagator."""
     return one_line(value)
+
+
+def listed(value: object) -> tuple[str, ...]:
+    """Read a list of texts, or one text with commas."""
+    each = value.split(",") if isinstance(value, str) else value
+    if not isinstance(each, (list, tuple)) or not all(isinstance(text, str) for text in each):
+        raise ValueError("a list is needed, or one text with commas")
+    return tuple(text.strip() for text in each if text.strip())
+
+
+def forwarded_names(value: object) -> tuple[str, ...]:
+    """Read names of headers that may be forwarded."""
+    from sls_tracing.propagators import MeshPropagator
+
+    names = listed(value)
+    MeshPropagator(forward=names)
+    return names
+
+
+def hosts(value: object) -> Hosts:
+    """Read patterns of host names."""
+    from sls_tracing.hosts import Hosts
+
+    return value if isinstance(value, Hosts) else Hosts(listed(value))
 
 
 def url(value: object) -> str:

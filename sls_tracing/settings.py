@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sls_tracing import setting_values as values
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.hosts import MESH_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,11 @@ SETTINGS: dict[str, Setting] = {
     "service_name": Setting(values.one_line, None, "the service's name in every trace; required"),
     "tags": Setting(values.value_mapping, {}, "tags of this process, on each batch of spans"),
     "enabled": Setting(values.boolean, True, "false: nothing is recorded or sent; contexts are forwarded as they came"),
+    "mode": Setting(
+        values.choice("trace", "forward", "follow"),
+        "trace",
+        "trace; forward: as enabled false; follow: begin no trace, the mesh does",
+    ),
     # What a span may hold, and its ids
     "generate_128bit_trace_id": Setting(values.boolean, True, "trace ids made here have 128 bits, else 64"),
     "one_span_per_rpc": Setting(values.boolean, False, "a server span takes over its caller's ids (Zipkin's way)"),
@@ -52,9 +58,15 @@ SETTINGS: dict[str, Setting] = {
     "max_logs_per_span": Setting(_count, None, "logs of a span; the first and the last are kept"),
     # Propagation
     "propagation": Setting(
-        values.propagation, "b3", "formats read, in this order: b3, w3c, jaeger and others, several with commas"
+        values.propagation, "mesh", "formats read, in this order: mesh, b3, w3c, jaeger and others, several with commas"
     ),
     "propagation_inject": Setting(values.propagation, None, "formats written; those of propagation"),
+    "forward_headers": Setting(
+        values.forwarded_names, (), "with mesh: headers of the application to forward, such as end-user"
+    ),
+    "forward_headers_to": Setting(
+        values.hosts, MESH_HOSTS, "hosts that get them: reviews, *.svc.cluster.local, <short>, several with commas"
+    ),
     "trace_id_header": Setting(values.header_name, "uber-trace-id", "Jaeger's header of ids"),
     "baggage_header_prefix": Setting(values.header_name, "uberctx-", "how Jaeger's headers of baggage begin"),
     "debug_id_header": Setting(values.header_name, "jaeger-debug-id", "the header that forces a trace"),

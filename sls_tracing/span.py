@@ -35,6 +35,9 @@ class Span(opentracing.Span):  # type: ignore[misc]
 
     __slots__ = ("_context", "_references", "_tracer", "finish_time", "logs", "operation_name", "start_time", "tags")
 
+    is_recording = True
+    """Whether tags and logs are kept. Instrumentation asks before it gathers what is costly."""
+
     def __init__(
         self,
         tracer: Tracer,
@@ -156,6 +159,8 @@ class UnsampledSpan(Span):
     """
 
     __slots__ = ()
+
+    is_recording = False
 
     def set_tag(self, key: str, value: Any) -> Span:
         """Do nothing, unless the tag is ``sampling.priority``."""

@@ -115,7 +115,7 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         self._observer = observer
         self.tags = to_tags(tags or {})
         self._report = _guard.wrap(self.reporter.report, None)
-        self._roots = Roots(asking(self.sampler), throttler, trace_id_bits, ids)
+        self._roots = Roots(asking(self.sampler), throttler, trace_id_bits, ids, rules.follow_mesh)
         self._new_root = self._roots.new
         self._clock = clock
         self._ids = ids
@@ -167,7 +167,8 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
             context = _new_tuple(SpanContext, (parent[0], self._ids(64) or self._roots.id(64), parent[1], *parent[3:]))
         start_time = self._clock() if start_time is None else to_seconds(start_time, self._clock)
         if not context.sampled and (
-            tags is None
+            context.trace_id is None
+            or tags is None
             or not (
                 "sampling.priority" in tags if tags.__class__ is dict else _guard.call(False, _names_priority, tags)
             )
@@ -212,8 +213,11 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
     def _prioritise(self, span: Span, priority: object) -> None:
         """Obey OpenTracing's ``sampling.priority``: above 0 keep the trace (here and below), 0 drop the rest of it.
 
-        What is no number changes nothing, and so does what the throttler refuses.
+        What is no number changes nothing, and so does what the throttler refuses. A span without ids (``TracingRules.follow_mesh``) cannot
+        be kept: no one could say what it is part of.
         """
+        if span._context.trace_id is None:
+            return
         keep = _guard.call(None, _is_positive, priority)
         if keep and not self._roots.may_force(span.operation_name):
             keep = None

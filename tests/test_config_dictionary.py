@@ -28,9 +28,9 @@ from sls_tracing import (
     init_tracer,
 )
 from sls_tracing.baggage_restrictions import FixedBaggageRestrictions, RemoteBaggageRestrictions
-from sls_tracing.disabled import DisabledTracer
 from sls_tracing.environment import VARIABLES
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.forwarding import ForwardingTracer
 from sls_tracing.metrics_factory import MetricsFactory
 from sls_tracing.settings import SETTINGS, read_dictionary
 from sls_tracing.throttler import LocalThrottler, RemoteThrottler
@@ -76,6 +76,9 @@ EVERY_KEY = {
     "sampler": {"type": "remote", "param": 0.5, "url": "http://127.0.0.1:9/x", "lower_bound_at_zero_rate": False},
     "sampling_refresh_interval": 5,
     "max_operations": 7,
+    "mode": "follow",
+    "forward_headers": ["end-user"],
+    "forward_headers_to": ["reviews", "*.svc"],
     "throttler": {
         "url": "http://127.0.0.1:9/credits",
         "host": "h",
@@ -649,7 +652,7 @@ def test_rpc_metrics_without_a_factory_are_logged(caplog):
 @pytest.fixture
 def disabled():
     tracer = make({"enabled": False}, {"JAEGER_PROPAGATION": "b3"}).initialize_tracer()
-    assert isinstance(tracer, DisabledTracer)
+    assert isinstance(tracer, ForwardingTracer)
     return tracer
 
 
@@ -691,4 +694,4 @@ def test_a_disabled_tracer_takes_references_and_what_is_none(disabled):
 def test_disabled_by_the_environment_alone():
     """For `sls-tracing run` too: the variable is Go's."""
     tracer = init_tracer("shop", environ={"JAEGER_DISABLED": "true", "JAEGER_SAMPLER_TYPE": "remote"})
-    assert isinstance(tracer, DisabledTracer)
+    assert isinstance(tracer, ForwardingTracer)

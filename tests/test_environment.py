@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sls_tracing.environment import VARIABLES, read_environment
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.hosts import Hosts
 from sls_tracing.settings import SETTINGS
 
 
@@ -18,7 +19,7 @@ def test_nothing_set_is_nothing_read():
 
 def test_every_variable_is_described():
     """``sls-tracing doctor`` and the documentation show the table; each fills a setting that exists."""
-    assert all(name.startswith("JAEGER_") for name in VARIABLES)
+    assert all(name.startswith(("JAEGER_", "SLS_TRACING_")) for name in VARIABLES)
     assert all(variable.meaning for variable in VARIABLES.values())
     assert {variable.setting for variable in VARIABLES.values()} <= set(SETTINGS)
 
@@ -36,6 +37,9 @@ def test_every_variable_is_described():
         ("JAEGER_PROPAGATION", "B3-Single", "propagation", "b3-single"),
         ("JAEGER_PROPAGATION", "jaeger, b3,w3c", "propagation", "jaeger,b3,w3c"),
         ("JAEGER_PROPAGATION_INJECT", "b3", "propagation_inject", "b3"),
+        ("SLS_TRACING_MODE", "Follow", "mode", "follow"),
+        ("SLS_TRACING_FORWARD_HEADERS", "end-user, Jwt", "forward_headers", ("end-user", "Jwt")),
+        ("SLS_TRACING_FORWARD_HEADERS_TO", "a,*.b", "forward_headers_to", Hosts(["a", "*.b"])),
         ("JAEGER_SAMPLER_TYPE", "Probabilistic", "sampler.type", "probabilistic"),
         ("JAEGER_SAMPLER_TYPE", "remote", "sampler.type", "remote"),
         ("JAEGER_SAMPLER_PARAM", "0.5", "sampler.param", 0.5),
@@ -132,7 +136,7 @@ def test_any_environment_is_read_or_refused(environ):
     try:
         assert set(read_environment(environ)) <= {variable.setting for variable in VARIABLES.values()}
     except ConfigurationError as error:
-        assert "JAEGER_" in str(error)
+        assert any(name in str(error) for name in environ)
 
 
 def test_a_value_that_is_no_text_is_read_as_its_text():

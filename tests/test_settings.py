@@ -55,4 +55,4 @@ def test_with_defaults_has_every_row():
     values = with_defaults({"logging": True})
     assert set(values) == set(SETTINGS)
     assert values["logging"] is True
-    assert values["propagation"] == "b3"
+    assert values["propagation"] == "mesh"

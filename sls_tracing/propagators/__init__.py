@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 PROPAGATIONS: dict[str, Callable[..., TextPropagator]] = {
-    "mesh": MeshPropagator,
-    "mesh-w3c": partial(MeshPropagator, ("w3c", "b3")),
     "b3": B3Propagator,
     "b3-single": partial(B3Propagator, "single"),
     "w3c": W3CPropagator,
     "jaeger": JaegerPropagator,
+    "mesh": MeshPropagator,
+    "mesh-w3c": partial(MeshPropagator, ("w3c", "b3")),
 }
 """The names that ``propagation=`` and ``JAEGER_PROPAGATION`` take, several of them separated by commas."""
 
