@@ -1,13 +1,17 @@
 """What Jaeger does to a trace before it shows it; ``raw=true`` asks for the trace without it.
 
-The adjusters work on the rendered trace (:mod:`~sls_tracing.backend.trace_json`) and run in the order of
-jaegertracing/jaeger v1.65.0, cmd/query/app/querysvc/adjusters.go. Clock skew is left as it is: Jaeger's own default since
+The adjusters work on the rendered trace (:mod:`~sls_tracing.backend.trace_json`) and are those of
+jaegertracing/jaeger v1.65.0, cmd/query/app/querysvc/adjusters.go. Duplicates go before shared spans are separated, not after as there: a
+span that was delivered twice would otherwise get two ids. Clock skew is left as it is: Jaeger's own default since
 v1.20, because the correction hid more than it helped (jaeger#1459, #2513).
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
+
+from sls_tracing.backend.shared_spans import parent_index, separate_shared_spans
 
 if TYPE_CHECKING:
     from sls_tracing.backend.trace_json import JSONObject
@@ -19,6 +23,9 @@ def adjust(trace: JSONObject) -> JSONObject:
     """Adjust the trace in place and return it."""
     _sort_tags_and_log_fields(trace)
     _drop_duplicates(trace)
+    separate_shared_spans(trace)
+    _write_addresses(trace)
+    _drop_references_to_nowhere(trace)
     _warn_about_parents(trace)
     _put_parent_first(trace)
     return trace
@@ -54,6 +61,28 @@ def _drop_duplicates(trace: JSONObject) -> None:
     trace["spans"] = kept
 
 
+def _write_addresses(trace: JSONObject) -> None:
+    """Older clients send IPv4 addresses as integers; nobody reads those."""
+    for process in trace["processes"].values():
+        _write_address(process["tags"], "ip")
+    for span in trace["spans"]:
+        _write_address(span["tags"], "peer.ipv4")
+
+
+def _write_address(tags: list[JSONObject], key: str) -> None:
+    for tag in tags:
+        if tag["key"] == key and tag["type"] == "int64" and isinstance(tag["value"], int):
+            tag["type"], tag["value"] = "string", str(ipaddress.IPv4Address(tag["value"] & 0xFFFFFFFF))
+
+
+def _drop_references_to_nowhere(trace: JSONObject) -> None:
+    for span in trace["spans"]:
+        kept = [link for link in span["references"] if link["traceID"].strip("0")]
+        if len(kept) < len(span["references"]):
+            span["references"] = kept
+            _warn(span, "references to a trace with the id 0 were left out")
+
+
 def _warn_about_parents(trace: JSONObject) -> None:
     """Mark spans whose id another span has too, and spans whose parent is not there; the UI shows both in yellow."""
     known: set[str] = set()
@@ -62,7 +91,7 @@ def _warn_about_parents(trace: JSONObject) -> None:
             _warn(span, "duplicate span IDs; skipping clock skew adjustment")
         known.add(span["spanID"])
     for span in trace["spans"]:
-        parent = _parent_index(span)
+        parent = parent_index(span)
         if parent is None:
             continue
         parent_id = span["references"][parent]["spanID"]
@@ -77,13 +106,6 @@ def _warn(span: JSONObject, warning: str) -> None:
 def _put_parent_first(trace: JSONObject) -> None:
     """The UI up to v1.74 takes the first reference for the parent (jaeger-ui#966)."""
     for span in trace["spans"]:
-        references, parent = span["references"], _parent_index(span)
+        references, parent = span["references"], parent_index(span)
         if parent:
             references[0], references[parent] = references[parent], references[0]
-
-
-def _parent_index(span: JSONObject) -> int | None:
-    """Return where the parent stands: the first CHILD_OF in the same trace, else the first of another type there (model/span.go)."""
-    same_trace = [i for i, link in enumerate(span["references"]) if link["traceID"] == span["traceID"]]
-    children = (i for i in same_trace if span["references"][i]["refType"] == "CHILD_OF")
-    return next(children, same_trace[0] if same_trace else None)
