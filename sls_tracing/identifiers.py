@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import TypeAlias
 
-from sls_tracing.forks import call_in_child
+from sls_tracing.forks import call_in_child, forks_may_go_unseen, renew_if_forked
 
 __all__ = ["IdSource", "random_bits"]
 
@@ -27,5 +27,11 @@ class _ReseededRandom(random.Random):
 _random = _ReseededRandom()  # ids must differ, they need not be secret
 call_in_child(_random.reseed)
 
-random_bits: IdSource = _random.getrandbits
-"""The default source, 40 ns a call. A bound C method: the hot path calls it without a Python frame."""
+
+def _after_looking_for_a_fork(bits: int) -> int:
+    renew_if_forked()
+    return _random.getrandbits(bits)
+
+
+random_bits: IdSource = _after_looking_for_a_fork if forks_may_go_unseen() else _random.getrandbits
+"""The default source, 40 ns a call. A bound C method: the hot path calls it without a Python frame, but under uWSGI."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sls_tracing.model import SpanRecord
 
+sys.path.append(str(Path(__file__).parent))  # importlib mode puts no test folder on the path
 BIN = Path(sys.executable).parent
 
 
