@@ -1,28 +1,34 @@
-"""``@traced``: a span around a function, a coroutine or a generator."""
+"""``@traced``: a span around a function, a coroutine, a generator, the methods of a class, or a block.
+
+What its spans look like stands here and in `traced_arguments`; how a call of each kind is run in `traced_calls` and `traced_generators`.
+"""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import opentracing
 
 from sls_tracing.exceptions import ConfigurationError, require_methods
 from sls_tracing.guard import Guard
-from sls_tracing.scope import Scope
+from sls_tracing.traced_calls import Operation, wrap
+from sls_tracing.values import error_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-__all__ = ["traced"]
+__all__ = ["Traced", "traced"]
 
+C = TypeVar("C", bound=type)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _guard = Guard("traced")
 
 
+@overload
+def traced(kind: C, /) -> C: ...
 @overload
 def traced(function: Callable[P, T], /) -> Callable[P, T]: ...
 @overload
@@ -31,93 +37,123 @@ def traced(
     /,
     *,
     tags: Mapping[str, Any] | None = None,
+    arguments: bool | Iterable[str] = False,
     tracer: opentracing.Tracer | None = None,
-) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+) -> Traced: ...
 
 
 def traced(
-    function: Callable[..., Any] | str | None = None,
+    function: Any = None,
     /,
     *,
     tags: Mapping[str, Any] | None = None,
+    arguments: bool | Iterable[str] = False,
     tracer: opentracing.Tracer | None = None,
 ) -> Any:
-    """Make each call of a function a span, active while the function runs.
+    """Make each call of a function a span, active while the function runs; or make a block one.
 
         @traced
         def price(order): ...
 
-        @traced("load order", tags={"component": "orders"})
-        async def load(order_id): ...
+        @traced("load order", tags={"component": "orders"}, arguments=["order_id"])
+        async def load(order_id, token): ...
 
-    The span is called like the function (its qualified name) unless a name is given. It is a child of the active span; an exception marks it as
-    failed and goes on. ``tracer`` is OpenTracing's global tracer at the time of the call if None. Works for functions, methods and
-    coroutine functions, above or below ``@staticmethod`` and ``@classmethod``. Raises :class:`ConfigurationError` where it is applied; a tracer that
-    fails at run time costs the span, never the call.
+        @traced("rows of {table}")
+        def rows(table):
+            yield ...
+
+        with traced("checkout", tags={"items": 3}) as span:      # or `async with`
+            span.set_tag("paid", True)
+
+    - The span is called like the function (its qualified name) unless a name is given. ``{parameter}`` or ``{parameter.attribute}`` in it is
+      filled in at each call; take care to name what has few values. Braces that are meant are doubled. A block's name is taken as it is.
+    - ``arguments``: the parameters, or attributes of them (``"order.id"``), to store as tags ``arg.<name>``; True for all. Values are bounded, and
+      those whose name says secret (password, token, …) are not stored.
+    - ``tracer`` is OpenTracing's global tracer at the time of the call if None.
+
+    The span is a child of the active span; an exception marks it as failed and goes on. Functions, methods, coroutine functions, generators
+    and asynchronous generators keep being that, above or below ``@staticmethod`` and ``@classmethod``. A generator's span begins with the first
+    item, is active only while the generator's own code runs, and ends with it, however that comes. Of a class, the public methods that
+    it defines itself are traced; a name given is put before theirs.
+
+    Raises :class:`ConfigurationError` where it is applied; a tracer that fails at run time costs the span, never the call.
     """
     if tags is not None:
         require_methods("mapping of tag names to values", tags, ("items", "keys"))
     if tracer is not None:
-        require_methods("tracer", tracer, ("start_active_span",))
-    if callable(function) or isinstance(function, (staticmethod, classmethod)):
-        return _wrap(function, None, tags, tracer)
-    if not isinstance(function, (str, type(None))):
+        require_methods("tracer", tracer, ("start_span", "start_active_span"))
+    if isinstance(arguments, str) or not (isinstance(arguments, bool) or hasattr(arguments, "__iter__")):
+        raise ConfigurationError(f"arguments is a list of parameters' names, or True for all, not {arguments!r}")
+    if isinstance(function, (str, type(None))):
+        name, function = function, None
+    elif callable(function) or isinstance(function, (staticmethod, classmethod)):
+        name = None
+    else:
         raise ConfigurationError(f"@traced takes a function, or the operation's name as text, not {function!r}")
-    name = function
-
-    def decorate(decorated: Callable[..., Any]) -> Any:
-        return _wrap(decorated, name, tags, tracer)
-
-    return decorate
+    captured = arguments if isinstance(arguments, bool) else tuple(arguments)
+    decorator = Traced(Operation(name, {**tags} if tags else None, captured, tracer))
+    return decorator if function is None else decorator(function)
 
 
-def _wrap(
-    function: Callable[..., Any], name: str | None, tags: Mapping[str, Any] | None, tracer: opentracing.Tracer | None
-) -> Any:
-    if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(_wrap(function.__func__, name, tags, tracer))
-    operation_name = name or getattr(function, "__qualname__", None) or type(function).__qualname__
+class Traced:
+    """What ``traced("name")`` returns: a decorator, and a context manager that may be entered again and by many threads and tasks."""
 
-    def start() -> opentracing.Scope | None:
-        used = tracer if tracer is not None else opentracing.global_tracer()
-        scope = _guard.call(None, used.start_active_span, operation_name, tags={**tags} if tags else None)
-        return scope if scope is None or type(scope) is Scope else _GuardedScope(scope)
+    __slots__ = ("_open", "_operation")
 
-    import inspect  # 4 ms at import, for those alone who decorate
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self._open: list[tuple[opentracing.Scope | None, opentracing.Span]] = []
 
-    if inspect.iscoroutinefunction(function):
+    @overload
+    def __call__(self, kind: C, /) -> C: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> Callable[P, T]: ...
 
-        @functools.wraps(function)
-        async def call_coroutine(*args: Any, **kwargs: Any) -> Any:
-            scope = start()
-            if scope is None:
-                return await function(*args, **kwargs)
-            with scope:
-                return await function(*args, **kwargs)
+    def __call__(self, function: Any, /) -> Any:
+        """Decorate a function or a class."""
+        if not (callable(function) or isinstance(function, (staticmethod, classmethod))):
+            raise ConfigurationError(f"@traced decorates a function or a class, not {function!r}")
+        return wrap(function, self._operation)
 
-        return call_coroutine
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        scope = start()
-        if scope is None:
-            return function(*args, **kwargs)
-        with scope:
-            return function(*args, **kwargs)
-
-    return call
-
-
-class _GuardedScope:
-    """The scope of another tracer, which may raise when it is closed; ours does not."""
-
-    def __init__(self, scope: opentracing.Scope) -> None:
-        self._scope = scope
-
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> opentracing.Span:
+        """Start the span and make it active."""
+        operation = self._operation
+        if operation.name is None:
+            raise ConfigurationError('a traced block needs a name: `with traced("checkout"):`')
+        span, scope = operation.start(operation.name), None
+        if span is None:
+            span = opentracing.Tracer().start_span()  # the block shall find something that it can tag
+        else:
+            scope = _guard.call(None, span.tracer.scope_manager.activate, span, False)
+        self._open.append((scope, span))
+        return span
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _guard.call(None, self._scope.__exit__, kind, error, traceback)
+        scope, span = self._innermost()
+        if error is not None and not isinstance(error, GeneratorExit):
+            with _guard:
+                span.set_tag("error", True)
+                span.log_kv(error_fields(error))
+        if scope is not None:
+            _guard.call(None, scope.close)
+        _guard.call(None, span.finish)
+
+    async def __aenter__(self) -> opentracing.Span:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def _innermost(self) -> tuple[opentracing.Scope | None, opentracing.Span]:
+        """Remove and return what this thread or task entered last: its scope is the active one, unless the block left one open."""
+        entries = self._open[:]
+        found = entries[-1]
+        if len(entries) > 1:
+            active = _guard.call(None, getattr, found[1].tracer.scope_manager, "active")
+            found = next((entry for entry in reversed(entries) if entry[0] is active and active is not None), found)
+        self._open.remove(found)
+        return found
