@@ -53,6 +53,7 @@ TEST = [
     "prometheus-client>=0.14",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "uwsgi>=2.0.27; sys_platform == 'linux'",  # compiled on install: needs a C compiler
     "six>=1.16",  # jaeger-client needs it and does not say so
 ]
 BENCH = ["jaeger-client==4.8.0", "six>=1.16", "opentelemetry-sdk>=1.27", "opentelemetry-exporter-otlp-proto-http>=1.27"]

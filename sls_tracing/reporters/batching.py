@@ -14,6 +14,7 @@ from sls_tracing.forks import call_in_child
 from sls_tracing.guard import Guard, limited_log
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.senders.client_statistics import ClientStatistics
+from sls_tracing.uwsgi_threads import warn_if_threads_starve
 
 if TYPE_CHECKING:
     from sls_tracing.model import SpanRecord
@@ -219,6 +220,7 @@ class BatchingReporter:
                 self._thread.start()
             except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
                 self._thread = None
+        warn_if_threads_starve()
 
     def _run(self) -> None:
         queue, wake = self._queue, self._wake
