@@ -60,8 +60,15 @@ class SpanContext(_Fields, opentracing.SpanContext):  # type: ignore[misc]
         """Whether this names a span; False when only a decision, baggage or mesh headers arrived."""
         return self.trace_id is not None
 
-    def with_baggage_item(self, key: str, value: str) -> SpanContext:
-        """Return a copy with one baggage item more; this context stays as it is."""
+    @property
+    def flags(self) -> int:
+        """Jaeger's flags: 1 sampled, 2 debug (which implies it), 8 firehose."""
+        return (3 if self.debug else 1 if self.sampled else 0) | (8 if self.firehose else 0)
+
+    def with_baggage_item(self, key: str, value: str | None) -> SpanContext:
+        """Return a copy with one baggage item more, or with one less if ``value`` is None; this context stays as it is."""
+        if value is None:
+            return self._replace(baggage={name: text for name, text in self.baggage.items() if name != key})
         return self._replace(baggage={**self.baggage, key: value})
 
     def to_trace_id(self) -> str:

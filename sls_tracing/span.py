@@ -92,15 +92,19 @@ class Span(opentracing.Span):  # type: ignore[misc]
                 self.logs.append(LogRecord(time, fields))
         return self
 
-    def set_baggage_item(self, key: str, value: str) -> Span:
-        """Attach text to the trace from here on: every span below this one carries it, in every service.
+    def set_baggage_item(self, key: str, value: str | None) -> Span:
+        """Attach text to the trace from here on: every span below this one carries it, in every service. None removes the item.
 
         The tracer's baggage restrictions may cut the value or refuse the item; a log on the span tells.
         """
         if self.finish_time is not None:
             return self
-        key, value = to_text(key), to_text(value)
         tracer = self._tracer
+        if value is None:
+            with tracer._lock:
+                self._context = self._context.with_baggage_item(to_text(key), None)
+            return self.log_kv({"event": "baggage", "key": key, "removed": "true"})
+        key, value = to_text(key), to_text(value)
         with tracer._lock:  # of two threads that set an item at once, none may lose its own
             before = self._context.baggage
             kept, truncated = limit_item(tracer._baggage_restrictions, tracer.service_name, key, value, before)
@@ -144,6 +148,36 @@ class Span(opentracing.Span):  # type: ignore[misc]
             self.set_tag("error", True)
             self.log_kv(error_fields(error))
         self.finish()
+
+    # What jaeger-client has on its spans, and programs put into their log lines.
+
+    @property
+    def trace_id(self) -> int:
+        """The trace's id as an integer; ``context.to_trace_id()`` is its text."""
+        return self._context.trace_id  # type: ignore[return-value]  # a span has ids
+
+    @property
+    def span_id(self) -> int:
+        """The span's id as an integer; ``context.to_span_id()`` is its text."""
+        return self._context.span_id  # type: ignore[return-value]
+
+    @property
+    def parent_id(self) -> int | None:
+        """The parent's span id, None on a root."""
+        return self._context.parent_id
+
+    @property
+    def flags(self) -> int:
+        """Jaeger's flags; see :attr:`SpanContext.flags`."""
+        return self._context.flags
+
+    def is_sampled(self) -> bool:
+        """Whether the trace is recorded."""
+        return bool(self._context.sampled)
+
+    def is_debug(self) -> bool:
+        """Whether the trace is forced in every service."""
+        return self._context.debug
 
     def __repr__(self) -> str:
         context = self._context

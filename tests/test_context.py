@@ -72,3 +72,17 @@ def test_it_is_pickled_and_copied():
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             assert pickle.loads(pickle.dumps(context, protocol)) == context
         assert copy.deepcopy(context) == copy.copy(context) == context
+
+
+@pytest.mark.parametrize(
+    ("fields", "flags"),
+    [({"sampled": False}, 0), ({"sampled": None}, 0), ({}, 1), ({"debug": True}, 3), ({"firehose": True}, 9)],
+)
+def test_flags_are_jaegers(fields, flags):
+    assert SpanContext(1, 2, **fields).flags == flags
+
+
+def test_a_baggage_item_is_removed_by_none():
+    context = SpanContext(1, 2, baggage={"a": "1", "b": "2"})
+    assert context.with_baggage_item("a", None).baggage == {"b": "2"}
+    assert context.with_baggage_item("c", None).baggage == context.baggage == {"a": "1", "b": "2"}

@@ -384,3 +384,19 @@ def test_an_unsampled_span_is_a_span(reporter):
     span.set_tag(standard.SAMPLING_PRIORITY, 1)
     assert type(span) is Span
     assert counters.get("guard_failures_tracer") == before
+
+
+def test_a_span_tells_its_ids_as_jaeger_clients_do(tracer):
+    root = tracer.start_span("root")
+    child = tracer.start_span("child", child_of=root)
+    assert (child.trace_id, child.parent_id) == (root.trace_id, root.span_id)
+    assert (child.span_id, child.flags) == (child.context.span_id, 1)
+    assert root.parent_id is None
+    assert child.is_sampled()
+    assert not child.is_debug()
+
+
+def test_baggage_is_removed_by_none_and_the_span_tells(tracer):
+    span = tracer.start_span("op").set_baggage_item("a", "1").set_baggage_item("a", None)
+    assert span.get_baggage_item("a") is None
+    assert span.logs[-1].fields == {"event": "baggage", "key": "a", "removed": "true"}
