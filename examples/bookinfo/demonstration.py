@@ -1,66 +1,61 @@
-"""Bookinfo, running: the backend that keeps the traces, and the services, each its own process."""
+"""Bookinfo, running: the backend that keeps the traces, the services, each its own process, and their mesh."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import requests
 from balancer import Balancer
-from expected import ROOT, problems
+from expected import problems, root_of
+from mesh import NO_MESH, proxies, proxy_ports
 from ports import HOST
 from processes import BookinfoError, Child, ProcessGroup, wait_until_ready
+from services import REVIEWS_VERSIONS, clean_environment, service_command, service_variables, services
+from sidecars import Sidecar, start_sidecar
 from traces import find_traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
+    from mesh import MeshSettings
     from traces import Trace
 
-__all__ = ["REVIEWS_VERSIONS", "Running", "names_of_ports", "running"]
+__all__ = ["Running", "names_of_ports", "running"]
 
-FOLDER = Path(__file__).parent
-
-REVIEWS_VERSIONS: dict[str, dict[str, str]] = {
-    "v1": {"ENABLE_RATINGS": "false"},
-    "v2": {"ENABLE_RATINGS": "true", "STAR_COLOR": "black"},
-    "v3": {"ENABLE_RATINGS": "true", "STAR_COLOR": "red"},
-}
-
-BACKEND_PORTS = ("agent-compact", "agent-binary", "collector", "zipkin", "otlp", "query")
+BACKEND_PORTS = ("agent-compact", "agent-binary", "query", "collector", "zipkin", "otlp")
 
 TRACE_DEADLINE = 30.0
 """Seconds until every trace must be complete. A span is on its way for about one: the reporter sends once a second."""
 
 
-class Service(NamedTuple):
-    """A process to start: ``name`` is the service, ``instance`` this process of it."""
-
-    name: str
-    instance: str
-    version: str
-    port: int
-    environment: dict[str, str]
-
-
 class Running:
     """The running demonstration. ``start`` is when it began, in µs since the epoch: older traces in the store are none of ours."""
 
-    def __init__(self, ports: Mapping[str, int], backend: Child, services: list[Child]) -> None:
-        self.page_url = f"http://{HOST}:{ports['productpage']}/productpage"
+    def __init__(
+        self,
+        ports: Mapping[str, int],
+        mesh: MeshSettings,
+        backend: Child,
+        services: list[Child],
+        sidecars: list[Sidecar],
+    ) -> None:
+        self.page_url = f"http://{HOST}:{ports['gateway' if sidecars else 'productpage']}/productpage"
         self.query_url = f"http://{HOST}:{ports['query']}"
+        self.mesh = mesh
         self.backend = backend
         self.services = services
+        self.sidecars = sidecars
         self.start = int(time.time() * 1e6)
 
     def send_requests(self, times: int) -> list[str]:
         """Ask for the page ``times`` times, one after the other; what went wrong, a sentence each."""
         failed = []
+        expected = 503 if self.mesh.fault == "abort" else 200
         with requests.Session() as session:
             session.trust_env = False
             for number in range(1, times + 1):
@@ -69,9 +64,15 @@ class Running:
                 except requests.RequestException as error:
                     failed.append(f"request {number} of {times} failed: {error}")
                 else:
-                    if status != 200:
-                        failed.append(f"request {number} of {times} was answered with status {status}")
+                    if status != expected:
+                        failed.append(f"request {number} of {times} was answered with status {status}, not {expected}")
         return failed
+
+    def sampled(self, times: int) -> int:
+        """How many of ``times`` requests have a trace: all, or as many as the gateway says that it chose."""
+        if not self.sidecars:
+            return times
+        return self.sidecars[0].counter("http.gateway.tracing.random_sampling")
 
     def wait_for_traces(self, count: int) -> list[Trace]:
         """The traces of ``count`` requests, as soon as all are complete, or as they are after ``TRACE_DEADLINE``.
@@ -79,27 +80,29 @@ class Running:
         Raises ``BookinfoError`` if the query API cannot be asked.
         """
         deadline = time.monotonic() + TRACE_DEADLINE
+        root = root_of(self.mesh)
         while True:
             try:
                 traces = find_traces(
                     self.query_url,
-                    service=ROOT.service,
-                    operation=ROOT.operation,
+                    service=root.service,
+                    operation=root.operation,
                     since=self.start,
                     limit=count + 1,
                 )
             except requests.RequestException as error:
                 raise BookinfoError(f"the query API does not answer: {error}{self.backend.last_words()}") from error
-            complete = len(traces) == count and not any(problems(trace) for trace in traces)
+            complete = len(traces) == count and not any(problems(trace, self.mesh) for trace in traces)
             if complete or time.monotonic() > deadline:
                 return traces
             time.sleep(0.1)
 
 
-def names_of_ports(reviews: str) -> list[str]:
-    """The ports that ``running`` needs (see ``ports.USUAL``) with this version of reviews, or "all"."""
-    names = [*BACKEND_PORTS, "productpage", "details", "ratings", "reviews"]
-    return names + [f"reviews-{version}" for version in REVIEWS_VERSIONS] if reviews == "all" else names
+def names_of_ports(reviews: str, mesh: MeshSettings = NO_MESH) -> list[str]:
+    """The ports that ``running`` needs (see ``ports.USUAL``) with this version of reviews, or "all", and this mesh."""
+    found = services(reviews)
+    names = {*BACKEND_PORTS, "reviews", *(service.port for service in found)}
+    return sorted(names if mesh == NO_MESH else names.union(proxy_ports(found)))
 
 
 @contextlib.contextmanager
@@ -109,41 +112,37 @@ def running(
     storage: str | None,
     logs: Path,
     hold: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    mesh: MeshSettings = NO_MESH,
 ) -> Iterator[Running]:
     """Start everything and wait until it is ready; stop everything at the end: the services first, so that their last spans are kept.
 
     Raises ``BookinfoError`` with the end of the log of a process that does not start.
     """
-    with ProcessGroup(logs, hold) as backend_group:
-        backend = backend_group.start("all-in-one", _all_in_one_command(ports, storage), _environment())
+    with ProcessGroup(logs, hold) as backend_group, contextlib.ExitStack() as stack:
+        backend = backend_group.start("all-in-one", _all_in_one_command(ports, storage), clean_environment())
+        proxy_group = stack.enter_context(ProcessGroup(logs, hold))
+        service_group = stack.enter_context(ProcessGroup(logs, hold))
+        # All at once: each takes its time to start, and none needs another one to do so.
+        found = services(reviews)
+        sidecars = [
+            start_sidecar(proxy_group, name, proxy, logs, clean_environment())
+            for name, proxy in (proxies(mesh, found, ports) if mesh != NO_MESH else {}).items()
+        ]
+        children = [
+            service_group.start(service.instance, service_command(service, ports), clean_environment(variables))
+            for service in found
+            for variables in [service_variables(service, ports, meshed=mesh != NO_MESH)]
+        ]
+        if reviews == "all" and mesh == NO_MESH:
+            stack.enter_context(
+                Balancer(ports["reviews"], [ports[f"reviews-{version}"] for version in REVIEWS_VERSIONS])
+            )
         wait_until_ready(backend, f"http://{HOST}:{ports['query']}/healthz")
-        with contextlib.ExitStack() as stack:
-            group = stack.enter_context(ProcessGroup(logs, hold))
-            services = _services(ports, reviews)
-            children = [
-                group.start(service.instance, _service_command(service), _environment(_variables(service, ports)))
-                for service in services
-            ]
-            if reviews == "all":
-                backends = [ports[f"reviews-{version}"] for version in REVIEWS_VERSIONS]
-                stack.enter_context(Balancer(ports["reviews"], backends))
-            for service, child in zip(services, children, strict=True):
-                wait_until_ready(child, f"http://{HOST}:{service.port}/health")
-            yield Running(ports, backend, children)
-
-
-def _services(ports: Mapping[str, int], reviews: str) -> list[Service]:
-    services = [
-        Service("details", "details", "v1", ports["details"], {}),
-        Service("ratings", "ratings", "v1", ports["ratings"], {}),
-        Service("productpage", "productpage", "v1", ports["productpage"], {}),
-    ]
-    for version, environment in REVIEWS_VERSIONS.items():
-        if reviews in (version, "all"):
-            instance = f"reviews-{version}"
-            port = ports[instance if reviews == "all" else "reviews"]
-            services.append(Service("reviews", instance, version, port, {**environment, "HOSTNAME": instance}))
-    return services
+        for service, child in zip(found, children, strict=True):
+            wait_until_ready(child, f"http://{HOST}:{ports[service.port]}/health")
+        for sidecar in sidecars:
+            sidecar.wait_until_ready()
+        yield Running(ports, mesh, backend, children, sidecars)
 
 
 def _all_in_one_command(ports: Mapping[str, int], storage: str | None) -> list[str]:
@@ -151,37 +150,3 @@ def _all_in_one_command(ports: Mapping[str, int], storage: str | None) -> list[s
     for name in BACKEND_PORTS:
         command += [f"--{name}-port", str(ports[name])]
     return [*command, "--storage", storage] if storage else command
-
-
-def _service_command(service: Service) -> list[str]:
-    """The program as it would run untraced, behind ``sls-tracing run``: that is all that tracing asks for."""
-    program = [sys.executable, str(FOLDER / f"{service.name}.py"), "--host", HOST, "--port", str(service.port)]
-    return [sys.executable, "-m", "sls_tracing", "run", "--service", service.name, *program]
-
-
-def _variables(service: Service, ports: Mapping[str, int]) -> dict[str, str]:
-    """Where the others are, where spans go, and what this version of the service does."""
-    addresses = {}
-    for other in ("details", "reviews", "ratings"):
-        addresses[f"{other.upper()}_HOSTNAME"] = HOST
-        addresses[f"{other.upper()}_SERVICE_PORT"] = str(ports[other])
-    return {
-        **addresses,
-        "JAEGER_AGENT_HOST": HOST,
-        "JAEGER_AGENT_PORT": str(ports["agent-compact"]),
-        "JAEGER_SAMPLER_TYPE": "const",
-        "JAEGER_SAMPLER_PARAM": "1",
-        "JAEGER_TAGS": f"version={service.version}",
-        **service.environment,
-    }
-
-
-def _environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our own environment, less what would change the demonstration behind the reader's back, plus ``variables``."""
-    ours = ("FLOOD_FACTOR", "SERVICES_DOMAIN", "SERVICE_VERSION", "PORT", "WERKZEUG_SERVER_FD", "WERKZEUG_RUN_MAIN")
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ours and not name.startswith(("JAEGER_", "OTEL_"))
-    }
-    return {**kept, "NO_PROXY": HOST, "no_proxy": HOST, "PYTHONUNBUFFERED": "1", **(variables or {})}

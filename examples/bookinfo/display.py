@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["trace_tree"]
 
+INJECTED = {"DI": "delay injected", "FI": "fault injected"}
+"""What Envoy's response flags say of the faults that the gateway was told to make."""
+
 COLORS = {"productpage": "cyan", "details": "green", "reviews": "magenta", "ratings": "yellow"}
 
 
@@ -36,15 +39,20 @@ def trace_tree(trace: Trace) -> Tree:
 
 def _add(tree: Tree, span: Span, children: dict[str, list[Span]], note: str = "") -> None:
     line = Text.assemble(
-        (span.service, f"bold {COLORS.get(span.service, 'blue')}"),
+        (span.service, f"bold {COLORS.get(span.service.partition('.')[0], 'blue')}"),
         " ",
-        span.operation,
+        span.operation.replace(
+            ".default.svc.cluster.local", ""
+        ),  # the host in the name of a proxy's span: always the same
         (f"  {span.kind}", "dim"),
         (f"  {_milliseconds(span.duration)}", "bold"),
     )
     if span.error:
         status = span.tags.get("http.status_code")
         line.append(f"  error{f' {status}' if status else ''}", "bold red")
+    injected = INJECTED.get(str(span.tags.get("response_flags")))
+    if injected:
+        line.append(f"  {injected}", "bold yellow")
     if note:
         line.append(f"  {note}", "bold red")
     branch = tree.add(line)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from mesh import GATEWAY, GATEWAY_NAMESPACE, NO_MESH
+
 if TYPE_CHECKING:
+    from mesh import MeshSettings
     from traces import Span, Trace
 
-__all__ = ["EXPECTED", "ROOT", "Shape", "problems"]
+__all__ = ["EXPECTED", "Shape", "expected_tree", "problems", "root_of"]
 
 
 class Shape(NamedTuple):
@@ -41,13 +44,49 @@ EXPECTED = {
     "v2": _page(REVIEWS_WITH_RATINGS),
     "v3": _page(REVIEWS_WITH_RATINGS),
 }
-"""By the version of reviews."""
-
-ROOT = EXPECTED["v1"]
-"""All of them start with the same span."""
+"""Without a mesh, by the version of reviews."""
 
 
-def problems(trace: Trace) -> list[str]:
+def expected_tree(version: str, mesh: MeshSettings) -> Shape:
+    """The tree of one request with this version of reviews: in a mesh, every hop has a client and a server span of its proxies, too."""
+    if mesh == NO_MESH:
+        return EXPECTED[version]
+    root = root_of(mesh)
+    if mesh.fault == "abort":
+        return root  # the gateway answers by itself
+    upstream = f"router outbound|9080||{_host('productpage')} egress"
+    # A proxy tells the next one its name for the request, so both sides of a hop have the same: here the gateway's.
+    page = _sidecar("productpage", "server", root.operation, _with_sidecars(EXPECTED[version]))
+    return root._replace(children=(Shape(root.service, upstream, "client", (page,)),))
+
+
+def root_of(mesh: MeshSettings) -> Shape:
+    """The span that every request's trace starts with, without what is below it."""
+    if mesh == NO_MESH:
+        return EXPECTED["v1"]._replace(children=())
+    return Shape(f"{GATEWAY}.{GATEWAY_NAMESPACE}", f"{_host('productpage')}:9080/productpage", "server")
+
+
+def _with_sidecars(span: Shape) -> Shape:
+    """``span`` and what is below it, with the two sidecars' spans between the sides of each call."""
+    children = tuple(map(_with_sidecars, span.children))
+    if span.kind != "client":
+        return span._replace(children=children)
+    (callee,) = children
+    operation = f"{_host(callee.service)}:9080/*"
+    inbound = _sidecar(callee.service, "server", operation, callee)
+    return span._replace(children=(_sidecar(span.service, "client", operation, inbound),))
+
+
+def _sidecar(service: str, kind: str, operation: str, below: Shape) -> Shape:
+    return Shape(f"{service}.default", operation, kind, (below,))
+
+
+def _host(service: str) -> str:
+    return f"{service}.default.svc.cluster.local"
+
+
+def problems(trace: Trace, mesh: MeshSettings = NO_MESH) -> list[str]:
     """What keeps ``trace`` from being complete, a sentence each; empty if it is one tree, without orphans, of the expected spans."""
     found = []
     for span_id, times in Counter(span.span_id for span in trace.spans).items():
@@ -63,7 +102,7 @@ def problems(trace: Trace) -> list[str]:
         for span in trace.orphans()
     ]
     actual = Counter(_actual_paths(trace))
-    expected = Counter(_expected_paths(EXPECTED[_version_of_reviews(trace)]))
+    expected = Counter(_expected_paths(expected_tree(_version_of_reviews(trace), mesh)))
     found += [f"missing: {_path(path)}" for path in (expected - actual).elements()]
     found += [f"unexpected: {_path(path)}" for path in (actual - expected).elements()]
     return found

@@ -20,6 +20,7 @@ USUAL = {
     "zipkin": 9411,
     "otlp": 4318,
     "query": 16686,
+    "gateway": 8080,
     "productpage": 9080,
     "details": 9081,
     "ratings": 9082,
@@ -28,6 +29,8 @@ USUAL = {
     "reviews-v2": 9085,
     "reviews-v3": 9086,
 }
+"""Those that people type. Sidecars have none: only the demonstration itself calls them."""
+
 UDP = {"agent-compact", "agent-binary"}
 
 
@@ -45,7 +48,7 @@ def choose_ports(names: Iterable[str], wanted: Mapping[str, int | None], *, pref
     with contextlib.ExitStack() as held:
         for name in sorted(names, key=lambda name: wanted.get(name) is None):
             asked = wanted.get(name)
-            for candidate in [asked] if asked else [USUAL[name], 0] if prefer_usual else [0]:
+            for candidate in [asked] if asked else [USUAL.get(name, 0), 0] if prefer_usual else [0]:
                 port = _hold(held, name, candidate)
                 if port is not None and port not in chosen.values():
                     chosen[name] = port

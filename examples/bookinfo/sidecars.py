@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from envoy_config import Proxy
     from processes import Child, ProcessGroup
 
-__all__ = ["Sidecar", "envoy_is_installed", "start_sidecar"]
+__all__ = ["EnvoyMissingError", "Sidecar", "envoy_is_installed", "start_sidecar"]
 
 START_DEADLINE = 60.0
 """Seconds. A start takes a tenth of one; a loaded machine may need many more."""
+
+
+class EnvoyMissingError(Exception):
+    """A mesh was asked for, and there is no Envoy; the text names the remedy."""
 
 
 class Sidecar(NamedTuple):

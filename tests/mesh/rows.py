@@ -7,9 +7,13 @@ and of its span for the call to reviews. None: the header is absent. Where versi
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mesh_of_two import FULL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["CLIENT", "ROWS", "TRACE", "Row", "Since", "resolve"]
 
@@ -59,7 +63,7 @@ class Row(NamedTuple):
     answer: Any = "b3"
     """The format that ``propagation="mesh"`` answers in: the one that it was asked in."""
     debug: Any = False
-    forwarded: dict[str, Any] = {}
+    forwarded: Mapping[str, Any] = MappingProxyType({})
     """Beside the context, in which all rows are alike."""
 
 
