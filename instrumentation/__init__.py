@@ -4,11 +4,13 @@
 
     instrumentation.install()                       # everything this package knows, once it is imported
     instrumentation.install(["flask", "requests"])  # these only
+    instrumentation.install(http=instrumentation.HTTPOptions(no_propagate_to=["*.example.com"]))
     instrumentation.uninstall()                     # as if nothing had ever been
 
-Map, ground first: `_tracer_source` (which tracer), `_redaction` (what never enters a span), `_http` (names, tags and errors of HTTP, decided once),
-`_wsgi` (a WSGI request, body included), `_patching` (one patch; `_function_patch` for what is loaded early), `_import_hooks` (be told of an
-import), `flask`, `requests`, `multiprocessing`, `threading`, `futures`, `gevent` (thin adapters), `_registry` (the table; install and uninstall).
+Map, ground first: `_tracer_source` (which tracer), `_options` (what can be set about HTTP), `_redaction` (what never enters a span), `_http` (names,
+tags and errors of HTTP, decided once), `_injection` (headers that go out), `_wsgi` (a WSGI request, body included), `_patching` (one patch;
+`_function_patch` for what is loaded early), `_import_hooks` (be told of an import), `flask`, `requests`, `multiprocessing`, `threading`, `futures`,
+`gevent` (thin adapters), `_registry` (the table; install and uninstall).
 """
 
 from __future__ import annotations
@@ -20,6 +22,20 @@ if __name__ != "sls_tracing.instrumentation":
         "and the folder instrumentation/ itself off it"
     )
 
+from typing import TYPE_CHECKING, Any
+
 from sls_tracing.instrumentation._registry import install, installed, known, uninstall
 
-__all__ = ["install", "installed", "known", "uninstall"]
+if TYPE_CHECKING:
+    from sls_tracing.instrumentation._options import HTTPOptions
+
+__all__ = ["HTTPOptions", "install", "installed", "known", "uninstall"]
+
+
+def __getattr__(name: str) -> Any:
+    # Needed by few at start, and dataclasses take 9 ms to load.
+    if name == "HTTPOptions":
+        from sls_tracing.instrumentation._options import HTTPOptions
+
+        return HTTPOptions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,15 +19,21 @@ from typing import TYPE_CHECKING, Any
 import opentracing
 from opentracing import Format
 
+from sls_tracing.context import SpanContext
+from sls_tracing.forwarding import ForwardingSpan
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation._redaction import redact_text
+from sls_tracing.suppression import suppress
+from sls_tracing.tracer import Tracer
 from sls_tracing.values import error_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Mapping
     from types import TracebackType
 
-__all__ = ["Call", "ClientCall", "InjectedHeader", "ServerCall", "inject_headers", "method_name"]
+    from sls_tracing.instrumentation._options import HTTPOptions
+
+__all__ = ["Call", "ClientCall", "ServerCall", "method_name"]
 
 ERROR_STATUS = 500
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
@@ -35,7 +41,6 @@ _STATUS = re.compile(r"\d{3}(?!\d)")
 _NO_ERRORS = (StopIteration, StopAsyncIteration, GeneratorExit)
 """How iterables end: PEP 3333 bodies, and gunicorn's way out of a request at shutdown."""
 
-_FORMATS = {"b3": "b3", "traceparent": "w3c", "tracestate": "w3c"}
 _UNREADABLE = (
     opentracing.InvalidCarrierException,
     opentracing.SpanContextCorruptedException,
@@ -68,7 +73,8 @@ class Call:
     @property
     def is_recorded(self) -> bool:
         """False when tags would go nowhere, as far as the tracer tells: ours says so in ``context.sampled``."""
-        return getattr(self.span.context, "sampled", None) is not False
+        recording = getattr(self.span, "is_recording", None)
+        return getattr(self.span.context, "sampled", None) is not False if recording is None else bool(recording)
 
     def __enter__(self) -> None:
         with _guard:
@@ -127,16 +133,27 @@ class ServerCall(Call):
 
     @classmethod
     def start(
-        cls, tracer: opentracing.Tracer, component: str, method: str, headers: Mapping[str, str]
+        cls,
+        tracer: opentracing.Tracer,
+        component: str,
+        method: str,
+        headers: Mapping[str, str],
+        path: str = "",
+        options: HTTPOptions | None = None,
     ) -> ServerCall | None:
-        """Start the span as a child of what ``headers`` carry. None if the tracer cannot: then the request goes untraced.
+        """Start the span as a child of what ``headers`` (names in lower case) carry. None if the tracer cannot: then the request goes untraced.
 
         The active span is no parent: a request comes from outside, and what is active in a server's thread was left there by mistake.
+        A request to ``path`` that ``options`` ignore gets a call that records nothing.
         """
         parent = None
         with _guard:
             parent = _extract(tracer, headers)
         name = method_name(method)
+        if options is not None and options.ignores(path, headers.get("user-agent", "")):
+            ignored = _guard.call(None, _ignored_call, cls, tracer, parent, name, options)
+            if ignored is not None:
+                return ignored
         tags = {"component": component, "span.kind": "server", "http.method": method}
         span = _guard.call(None, tracer.start_span, name, child_of=parent, tags=tags, ignore_active_span=True)
         return None if span is None else cls(tracer, span, name)
@@ -164,6 +181,28 @@ class ServerCall(Call):
             self.failed(error)
 
 
+class _SilentCall(ServerCall):
+    """A request that is ignored under a tracer that knows no unsampled spans: every instrumentation is silent within."""
+
+    __slots__ = ()
+
+    def __init__(self, tracer: opentracing.Tracer, method: str) -> None:
+        super().__init__(tracer, opentracing.Tracer().start_span(), method)
+
+    is_recorded = False
+
+    def __enter__(self) -> None:
+        self._scope = suppress()
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            scope.__exit__(None, None, None)
+
+
 class ClientCall(Call):
     """A request that this process makes: one logical call, with all its redirects and repetitions."""
 
@@ -183,36 +222,24 @@ class ClientCall(Call):
         )
 
 
-class InjectedHeader(str):
-    """A header value of ours. Being a type of its own, it is told apart from the caller's wherever requests copies it."""
+def _ignored_call(
+    call: type[ServerCall],
+    tracer: opentracing.Tracer,
+    parent: opentracing.SpanContext | None,
+    name: str,
+    options: HTTPOptions,
+) -> ServerCall | None:
+    """Return the call of a request that is not to be traced; None if it is, since a sampled trace came with it.
 
-    __slots__ = ()
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str.__str__(self),)
-
-
-def inject_headers(call: Call, headers: MutableMapping[str, Any]) -> None:
-    """Put the span's context into ``headers``; what the caller set there himself stays, with the whole format it belongs to.
-
-    Ids of the caller beside ids of ours would make a trace that exists nowhere, hence the format as a whole. Values of an earlier
-    injection (a prepared request sent twice, ``response.next``, a redirect) are replaced, and dropped if not injected again.
+    Under our tracer its span carries "not sampled" to whatever the request calls, or, with ``ignore_sampled``, the context that came.
     """
-    carrier: dict[str, str] = {}
-    with _guard:
-        call.tracer.inject(call.span.context, Format.HTTP_HEADERS, carrier)
-    with _guard:
-        stale, given = [], set()
-        for name, value in headers.items():
-            if type(value) is InjectedHeader:
-                stale.append(name)
-            else:
-                given.add(_format_of(name))
-        for name in stale:
-            del headers[name]
-        for name, value in carrier.items():
-            if _format_of(name) not in given:
-                headers[name] = InjectedHeader(value)
+    if not isinstance(tracer, Tracer):
+        return _SilentCall(tracer, name)
+    context = parent if isinstance(parent, SpanContext) else SpanContext()
+    if parent is not None and context.sampled:
+        return call(tracer, ForwardingSpan(tracer, context), name) if options.ignore_sampled else None
+    context = context._replace(sampled=False, debug=False)
+    return call(tracer, tracer.start_span(name, child_of=context, ignore_active_span=True), name)
 
 
 def _extract(tracer: opentracing.Tracer, headers: Mapping[str, str]) -> opentracing.SpanContext | None:
@@ -220,12 +247,6 @@ def _extract(tracer: opentracing.Tracer, headers: Mapping[str, str]) -> opentrac
         return tracer.extract(Format.HTTP_HEADERS, headers)
     except _UNREADABLE:  # a tracer may say so of headers that are malformed, or just not there: a new trace begins
         return None
-
-
-def _format_of(name: str | bytes) -> str:
-    """Return the propagation format that a header belongs to; a header outside of the known formats is one by itself."""
-    lower = name.lower() if isinstance(name, str) else name.decode("latin-1").lower()
-    return "b3" if lower.startswith("x-b3-") else _FORMATS.get(lower, lower)
 
 
 def _error_log(error: BaseException) -> dict[str, Any]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     import opentracing
 
+    from sls_tracing.instrumentation._options import HTTPOptions
+
 __all__ = ["ENTRY_POINT_GROUP", "TABLE", "Row", "install", "installed", "known", "uninstall"]
 
 ENTRY_POINT_GROUP = "sls_tracing.instrumentation"
@@ -78,8 +80,9 @@ class _Library:
         self._tracer = TracerSource()
         self._patches: dict[str, Sequence[RemovablePatch]] = {}
 
-    def enable(self, tracer: opentracing.Tracer | None) -> None:
+    def enable(self, tracer: opentracing.Tracer | None, http: HTTPOptions | None) -> None:
         self._tracer.explicit = tracer
+        self._tracer.http = http
         if self.enabled:
             return
         self.enabled = True
@@ -126,18 +129,24 @@ def installed() -> tuple[str, ...]:
         return tuple(name for name, library in _libraries.items() if library.enabled)
 
 
-def install(names: str | Iterable[str] | None = None, *, tracer: opentracing.Tracer | None = None) -> None:
+def install(
+    names: str | Iterable[str] | None = None,
+    *,
+    tracer: opentracing.Tracer | None = None,
+    http: HTTPOptions | None = None,
+) -> None:
     """Trace these libraries from now on; None: all that are known and, sooner or later, imported.
 
     Nothing is imported for it: a library that is loaded is patched at once, another one when it is imported. Installing again changes
-    nothing but the tracer. Without ``tracer``, spans go to OpenTracing's global tracer of the moment they start.
+    nothing but the tracer and the options. Without ``tracer``, spans go to OpenTracing's global tracer of the moment they start; without
+    ``http``, the environment's options hold (``SLS_TRACING_HTTP_…``; docs/mesh.md).
 
     Raises ConfigurationError for a name that neither the table nor an installed entry point knows; then nothing is changed.
     """
     with _lock:
         libraries = [_library(name) for name in _names(names, known())]
         for library in libraries:
-            library.enable(tracer)
+            library.enable(tracer, http)
 
 
 def uninstall(names: str | Iterable[str] | None = None) -> None:

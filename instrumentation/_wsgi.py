@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import opentracing
 
+    from sls_tracing.instrumentation._options import HTTPOptions
+
     Environ = dict[str, Any]
 
 __all__ = ["TracedBody", "call_of", "describe", "serve"]
@@ -39,6 +41,7 @@ def serve(
     environ: Environ,
     start_response: Callable[..., Any],
     is_complete: Callable[[ServerCall, object], bool],
+    options: HTTPOptions | None = None,
 ) -> Iterable[bytes]:
     """Call ``application`` under a server span and return its body.
 
@@ -46,7 +49,8 @@ def serve(
     that have no ``len``.
     """
     method = environ.get("REQUEST_METHOD", "")
-    call = ServerCall.start(tracer, component, method, _guard.call({}, _headers, environ))
+    headers, path = _guard.call({}, _headers, environ), _guard.call("", _path, environ)
+    call = ServerCall.start(tracer, component, method, headers, path, options)
     if call is None:
         return application(environ, start_response)
     environ[_CALL] = call
@@ -138,6 +142,11 @@ def _headers(environ: Environ) -> dict[str, str]:
     return {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key[:5] == "HTTP_"}
 
 
+def _path(environ: Environ) -> str:
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return path
+
+
 def _url(environ: Environ) -> str:
     """Rebuild the address (PEP 3333, "URL Reconstruction"). Paths come as latin-1 text of the bytes sent."""
     host = environ.get("HTTP_HOST")
@@ -145,7 +154,7 @@ def _url(environ: Environ) -> str:
         host, port = environ.get("SERVER_NAME", ""), str(environ.get("SERVER_PORT", ""))
         if port and port != {"http": "80", "https": "443"}.get(environ.get("wsgi.url_scheme", "http")):
             host = f"{host}:{port}"
-    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    path = _path(environ)
     if not _SAFE_PATH.fullmatch(path):
         path = quote(path.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
     query = environ.get("QUERY_STRING", "")

@@ -60,7 +60,7 @@ class _Hooks:
         environ, start_response = _wsgi_arguments(*args, **kwargs)
         if _wsgi.call_of(environ) is not None:
             return wrapped(environ, start_response)
-        return _wsgi.serve(tracer, "flask", wrapped, environ, start_response, _is_complete)
+        return _wsgi.serve(tracer, "flask", wrapped, environ, start_response, _is_complete, self._tracer.http)
 
     def dispatch(
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 
 from requests.models import PreparedRequest
 from requests.structures import CaseInsensitiveDict
+from requests.utils import default_user_agent
 from urllib3.exceptions import HTTPError
 
 from sls_tracing.guard import Guard
-from sls_tracing.instrumentation._http import ClientCall, inject_headers
+from sls_tracing.instrumentation._http import ClientCall
+from sls_tracing.instrumentation._injection import inject_headers
 from sls_tracing.instrumentation._patching import Patch
 from sls_tracing.instrumentation._redaction import redact_text, redact_url
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["patches"]
 
 _ORIGIN = re.compile(r"[^:/?#]+://[^/?#]*")
+_DEFAULTS = dict.fromkeys(("User-Agent", "user-agent"), default_user_agent())
 _PORTS = {"http": 80, "https": 443}
 _guard = Guard("instrumentation_requests")
 _sending: ContextVar[tuple[Any, ClientCall] | None] = ContextVar("sls_tracing_requests_sending", default=None)
@@ -57,13 +60,13 @@ class _Hooks:
         outer = _sending.get()
         if outer is not None and outer[0] is instance and kwargs.get("allow_redirects") is False:
             # resolve_redirects calls send for every hop: part of the same logical call, with the same ids.
-            _inject(outer[1], request)
+            self._inject(outer[1], request)
             return wrapped(*args, **kwargs)
         call = ClientCall.start(tracer, "requests", request.method or "")
         if call is None:
             return wrapped(*args, **kwargs)
         _describe(call, request)
-        _inject(call, request)
+        self._inject(call, request)
         response = _send(call, instance, wrapped, args, kwargs)
         with _guard:
             _tell(call, response)
@@ -71,6 +74,13 @@ class _Hooks:
         if not (stream and _guard.call(False, _finish_with_body, call, response)):
             call.finish()
         return response
+
+    def _inject(self, call: ClientCall, request: PreparedRequest) -> None:
+        headers: Any = request.headers
+        if headers is None:  # of a PreparedRequest that nobody prepared; requests sends it all the same
+            headers = request.headers = CaseInsensitiveDict()
+        host = _guard.call("", _host, request)
+        inject_headers(call, headers, host, self._tracer.http, _DEFAULTS)
 
 
 def _send(
@@ -102,11 +112,9 @@ def _peer_tags(origin: str) -> dict[str, object]:
     return {"peer.hostname": parts.hostname or "", "peer.port": parts.port or _PORTS.get(parts.scheme, 0)}
 
 
-def _inject(call: ClientCall, request: PreparedRequest) -> None:
-    headers: Any = request.headers
-    if headers is None:  # of a PreparedRequest that nobody prepared; requests sends it all the same
-        headers = request.headers = CaseInsensitiveDict()
-    inject_headers(call, headers)
+def _host(request: PreparedRequest) -> str:
+    origin = _ORIGIN.match(str(request.url))
+    return str(_peer_tags(origin[0])["peer.hostname"]) if origin is not None else ""
 
 
 def _tell(call: ClientCall, response: Any) -> None:

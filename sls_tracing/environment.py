@@ -16,9 +16,9 @@ from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["VARIABLES", "Variable", "read_environment"]
+__all__ = ["VARIABLES", "Variable", "read_environment", "read_texts"]
 
 
 class Variable(NamedTuple):
@@ -101,6 +101,13 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]
         if value is not None:
             settings.setdefault(variable.setting, value)
     return settings
+
+
+def read_texts(names: Iterable[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the texts of those variables that are set, for tables that others keep (the instrumentation's options)."""
+    environ = os.environ if environ is None else environ
+    texts = {name: str(environ.get(name, "")).strip() for name in names}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _tags(text: str, environ: Mapping[str, str]) -> dict[str, str]:

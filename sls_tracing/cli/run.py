@@ -80,10 +80,12 @@ def interpreter() -> str:
 def _check_settings(environ: MutableMapping[str, str]) -> None:
     from sls_tracing.config import check_settings
     from sls_tracing.exceptions import ConfigurationError
+    from sls_tracing.instrumentation import HTTPOptions
 
     if not environ.get("JAEGER_SERVICE_NAME", "").strip():
         raise ConfigurationError("the service has no name: say --service NAME, or set JAEGER_SERVICE_NAME")
     check_settings(environ)
+    HTTPOptions.from_environment(environ)
 
 
 def _find(command: str, environ: MutableMapping[str, str]) -> str | None:
