@@ -50,7 +50,7 @@ class Arguments:
         self._parameters = _parameters(function)
         if captured is True:
             captured = [name for name in self._parameters if name not in _OF_THE_INSTANCE]
-        self._captured = [("arg." + path, self._path(function, path)) for path in captured or ()]
+        self._captured = [(f"arg.{path}", self._path(function, path)) for path in captured or ()]
         self._parts: list[tuple[str, tuple[str, ...] | None]] = []
         for literal, field in _parse(template or ""):
             self._parts.append((literal, None if field is None else self._path(function, field)))

@@ -8,6 +8,7 @@ out again. The view is kept over the steps: a scope that the generator opened it
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentracing.scope_managers.contextvars import _SCOPE  # the one that scope.py uses
@@ -16,7 +17,7 @@ from sls_tracing.guard import Guard
 from sls_tracing.values import error_fields
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
     from types import TracebackType
 
     import opentracing
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["traced_async_generator", "traced_generator"]
 
+_FIRST = object()
 _guard = Guard("traced")
 _active = _SCOPE.get
 _ENDS = (StopIteration, StopAsyncIteration, GeneratorExit)
@@ -56,12 +58,15 @@ def traced_async_generator(
         generator = function(*args, **kwargs)
         frames = _Frames(operation, name, captured, args, kwargs)
         thrown = _Thrown()
-        sent = None
+        sent: Any = _FIRST
         while True:
             try:
                 with frames:
                     error = thrown.take()
-                    step = generator.asend(sent) if error is None else generator.athrow(error)
+                    if error is not None:
+                        step = generator.athrow(error)
+                    else:
+                        step = _first_step(generator) if sent is _FIRST else generator.asend(sent)
                     del error  # its traceback holds this frame
                     value = await step
             except StopAsyncIteration:
@@ -77,6 +82,16 @@ def traced_async_generator(
                 raise thrown.take() or GeneratorExit
 
     return call_async_generator
+
+
+def _first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item, unseen by the event loop: told of the inner generator, it would close that one and ours at its end, in any order."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.asend(None)  # the hooks are called here, not when the step is awaited
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 class _Frames:
