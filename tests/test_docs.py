@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from sls_tracing.cli import COMMANDS
+from sls_tracing.cli.run import INTERPRETER
 from sls_tracing.environment import VARIABLES
+from sls_tracing.instrumentation._options import HTTP_VARIABLES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").glob("*.md"))
@@ -81,5 +83,6 @@ def test_links_within_the_repository_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_variables_that_are_named_exist(page):
-    for name in set(re.findall(r"\bJAEGER_[A-Z0-9_]+[A-Z0-9]\b", page.read_text("utf-8"))):
-        assert name in VARIABLES, f"{page.name} names {name}"
+    known = {*VARIABLES, *HTTP_VARIABLES, INTERPRETER}
+    for name in set(re.findall(r"\b(?:JAEGER|SLS_TRACING)_[A-Z0-9_]+[A-Z0-9]\b", page.read_text("utf-8"))):
+        assert name in known, f"{page.name} names {name}"
