@@ -12,7 +12,7 @@ from sls_tracing.metrics_jaeger import PublishedCounters, SpanMetrics
 from sls_tracing.propagators import propagators_for
 from sls_tracing.reporters import BatchingReporter, CompositeReporter, LoggingReporter
 from sls_tracing.rules import TracingRules
-from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler, RemoteControlledSampler
+from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
 from sls_tracing.settings import SETTINGS, with_defaults
 from sls_tracing.tracer import Tracer
 
@@ -115,6 +115,8 @@ def _rate_limiting(param: float | None, values: Values, counters: Counters) -> S
 
 
 def _remote(param: float | None, values: Values, counters: Counters) -> Sampler:
+    from sls_tracing.samplers.remote import RemoteControlledSampler  # with all that polls over HTTP
+
     return RemoteControlledSampler(
         values["service_name"],
         url=values["sampler.url"],

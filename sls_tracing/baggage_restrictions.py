@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.guard import Guard, limited_log
-from sls_tracing.http_fetch import FetchAbortedError, FetchError, JSONFetcher, agent_url
+from sls_tracing.lazy import lazily
 from sls_tracing.metrics import Counters, counters
-from sls_tracing.polling import Poller, polling_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sls_tracing.remote_baggage_restrictions import RemoteBaggageRestrictions
 
 __all__ = [
     "BaggageRestrictions",
@@ -39,7 +40,6 @@ DEFAULT_MAX_VALUE_LENGTH = 2048
 DEFAULT_MAX_ITEMS = 180
 """As many as the propagators read from one request: more would be lost on the way in."""
 
-_LOG_KIND = "remote baggage restrictions"
 _guard = Guard("baggage_restrictions")
 
 
@@ -50,7 +50,7 @@ class Restriction(NamedTuple):
     max_length: int
 
 
-_DENIED = Restriction(False, 0)
+DENIED = Restriction(False, 0)
 
 
 class BaggageRestrictions(Protocol):
@@ -87,7 +87,7 @@ def limit_item(
 
     Counted with the names of Jaeger's Go client: ``baggage_updates_ok``, ``baggage_updates_failed``, ``baggage_truncations``.
     """
-    allowed, max_length = _guard.call(_DENIED, restrictions.restriction, service_name, key)
+    allowed, max_length = _guard.call(DENIED, restrictions.restriction, service_name, key)
     if not allowed or (key not in baggage and len(baggage) >= restrictions.max_items):
         counters.add("baggage_updates_failed")
         why = "it would be one item too many" if allowed else "the restrictions do not allow the key"
@@ -113,8 +113,8 @@ class DefaultBaggageRestrictions:
     """Every key, with values up to ``max_value_length`` bytes."""
 
     def __init__(self, max_value_length: int = DEFAULT_MAX_VALUE_LENGTH, *, max_items: int = DEFAULT_MAX_ITEMS) -> None:
-        self.max_items = _check_whole_number("max_items", max_items)
-        self._restriction = Restriction(True, _check_whole_number("max_value_length", max_value_length))
+        self.max_items = check_whole_number("max_items", max_items)
+        self._restriction = Restriction(True, check_whole_number("max_value_length", max_value_length))
 
     def restriction(self, service_name: str, key: str) -> Restriction:
         """Return the same restriction for every key."""
@@ -132,98 +132,25 @@ class FixedBaggageRestrictions:
             msg = f"a mapping or a list of keys is needed, not the text {allowed!r}; write [{allowed!r}]"
             raise ConfigurationError(msg)
         lengths = allowed if isinstance(allowed, Mapping) else dict.fromkeys(allowed, DEFAULT_MAX_VALUE_LENGTH)
-        self.max_items = _check_whole_number("max_items", max_items)
+        self.max_items = check_whole_number("max_items", max_items)
         self._allowed = {
-            key: Restriction(True, _check_whole_number(f"the length for {key!r}", length))
+            key: Restriction(True, check_whole_number(f"the length for {key!r}", length))
             for key, length in lengths.items()
         }
 
     def restriction(self, service_name: str, key: str) -> Restriction:
         """Return the key's restriction; a key that is not listed is denied."""
-        return self._allowed.get(key, _DENIED)
+        return self._allowed.get(key, DENIED)
 
     def close(self) -> None:
         """Nothing to release."""
 
 
-class RemoteBaggageRestrictions:
-    """The keys that a server names, asked at once and then every ``refresh_interval`` seconds from a background thread.
-
-    ``GET /baggageRestrictions?service=S`` answers ``[{"baggageKey": "tenant", "maxValueLength": 64}]``. A key that it does not name is
-    denied. Before the first good answer every key is allowed with the default length, or denied if ``deny_until_known`` (Go's
-    ``denyBaggageOnInitializationFailure``). Jaeger's own agent answers 500 to this question, so it needs a server of your own.
-
-    ``url``: whom to ask; if None, ``http://host:port/baggageRestrictions``. A wrong answer changes nothing. Counted as
-    ``baggage_restrictions_updates_ok`` and ``baggage_restrictions_updates_failed``. The thread starts with the first item.
-    """
-
-    def __init__(
-        self,
-        service_name: str,
-        *,
-        url: str | None = None,
-        host: str = "localhost",
-        port: int = 5778,
-        refresh_interval: float = 60.0,
-        deny_until_known: bool = False,
-        max_items: int = DEFAULT_MAX_ITEMS,
-        timeout: float = 10.0,
-        counters: Counters = counters,
-    ) -> None:
-        self.service_name = service_name
-        self.max_items = _check_whole_number("max_items", max_items)
-        self._counters = counters
-        unknown = _DENIED if deny_until_known else Restriction(True, DEFAULT_MAX_VALUE_LENGTH)
-        # Both in one assignment, since the background thread changes them: the known keys, and what holds for any other.
-        self._current: tuple[Mapping[str, Restriction], Restriction] = ({}, unknown)
-        self._fetcher = JSONFetcher(
-            url if url is not None else agent_url(host, port, "/baggageRestrictions"), timeout=timeout
-        )
-        self._poller = Poller("baggage-restrictions", self._poll, refresh_interval, self._fetcher.abort)
-
-    def restriction(self, service_name: str, key: str) -> Restriction:
-        """Return what the server said last. Takes no lock and never waits."""
-        if not self._poller.started:
-            self._poller.start()
-        known, other = self._current
-        return known.get(key, other)
-
-    def close(self) -> None:
-        """Stop asking; what is known stays in force."""
-        self._poller.close()
-
-    def _poll(self) -> bool:
-        try:
-            known = _read_restrictions(self._fetcher.fetch({"service": self.service_name}))
-        except FetchAbortedError:
-            return False
-        except (FetchError, ConfigurationError) as error:
-            self._counters.add("baggage_restrictions_updates_failed")
-            polling_log.warning(_LOG_KIND, "no baggage restrictions from %s (%s)", self._fetcher.shown_url, error)
-            return False
-        self._current = (known, _DENIED)
-        self._counters.add("baggage_restrictions_updates_ok")
-        polling_log.recovered(_LOG_KIND, "baggage restrictions come again from %s", self._fetcher.shown_url)
-        return True
-
-
-def _read_restrictions(answer: object) -> dict[str, Restriction]:
-    """Read the answer. Raises :class:`ConfigurationError`."""
-    if not isinstance(answer, list):
-        msg = f"the answer must be a list, not {type(answer).__name__}"
-        raise ConfigurationError(msg)
-    known = {}
-    for each in answer:
-        key = each.get("baggageKey") if isinstance(each, Mapping) else None
-        if not isinstance(key, str):
-            msg = "a restriction names no baggageKey"
-            raise ConfigurationError(msg)
-        known[key] = Restriction(True, _check_whole_number("maxValueLength", each.get("maxValueLength")))
-    return known
-
-
-def _check_whole_number(what: str, value: object) -> int:
+def check_whole_number(what: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:  # i32 in baggage.thrift
         msg = f"{what} must be a whole number from 0 to {2**31 - 1}, not {value!r:.40}"
         raise ConfigurationError(msg)
     return value
+
+
+__getattr__ = lazily(__name__, {"RemoteBaggageRestrictions": "sls_tracing.remote_baggage_restrictions"})
