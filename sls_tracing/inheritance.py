@@ -88,6 +88,9 @@ class InheritedSpan(opentracing.Span):  # type: ignore[misc]
         item: str | None = self._context.baggage.get(key)
         return item
 
+    def __repr__(self) -> str:
+        return f"<InheritedSpan {self.operation_name!r}>"
+
     def _unfinished(self) -> opentracing.Span | None:
         span = self._span()
         # Ours says it by its finish_time, MockTracer's and jaeger-client's by a flag; the mock's finish_time begins at -1.
