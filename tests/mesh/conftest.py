@@ -16,7 +16,7 @@ from mesh_of_two import Mesh, envoy_version
 from processes import ProcessGroup
 from report_sink import ReportSink
 
-from sls_tracing import ConstSampler, InMemoryReporter, Tracer, instrumentation
+from sls_tracing import ConstSampler, InMemoryReporter, ProbabilisticSampler, Tracer, instrumentation
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +55,17 @@ def meshes(applications, sink, tmp_path_factory):
 
 @pytest.fixture
 def trace_with():
-    """A function that makes the library trace the applications: with this propagation, deciding on roots like this."""
+    """A function that makes the library trace the applications: with this propagation, deciding on roots like this (yes, no, or how often)"""
     before = opentracing.tracer, opentracing.is_tracer_registered
     reporter = InMemoryReporter()
 
     def start(propagation, *, roots=True):
-        tracer = Tracer("application", reporter=reporter, sampler=ConstSampler(roots), propagation=propagation)
+        sampler = ConstSampler(roots) if isinstance(roots, bool) else ProbabilisticSampler(roots)
+        tracer = Tracer("application", reporter=reporter, sampler=sampler, propagation=propagation)
         opentracing.set_global_tracer(tracer)
         return reporter
 
-    instrumentation.install(["flask", "requests"])
+    instrumentation.install()
     yield start
     instrumentation.uninstall()
     opentracing.tracer, opentracing.is_tracer_registered = before

@@ -72,25 +72,32 @@ class Mesh:
     """The sidecars of both services, with one setting of the mesh. They start from the back, so that each knows the port of the next."""
 
     def __init__(
-        self, name: str, applications: Applications, sink: ReportSink, group: ProcessGroup, folder: Path
+        self,
+        name: str,
+        applications: Applications,
+        sink: ReportSink,
+        group: ProcessGroup,
+        folder: Path,
+        productpage: int | None = None,
     ) -> None:
+        """``productpage``: the port of another one than ``applications`` has."""
         self._applications = applications
         self._sink = sink
         self._group = group
         self._folder = folder
         self.name = name
         self._tracing = Tracing(port=sink.port, **MESHES[name])
-        ports = applications.ports
+        self._ports = ports = {**applications.ports, **({"productpage": productpage} if productpage else {})}
         reviews = self._start("reviews", {"inbound": [Route("/", "reviews", (ports["reviews"],))]})
         plain = Route("/plain", "productpage", (ports["plain"],))
-        productpage = self._start(
+        sidecar = self._start(
             "productpage",
             {
                 "inbound": [plain, Route("/", "productpage", (ports["productpage"],))],
                 "outbound": [Route("/reviews", "reviews", (reviews["inbound"],))],
             },
         )
-        self._inbound, self._outbound = productpage["inbound"], productpage["outbound"]
+        self._inbound, self._outbound = sidecar["inbound"], sidecar["outbound"]
 
     def _start(self, service: str, routes: dict[str, list[Route]]) -> dict[str, int]:
         listeners = tuple(Listener(name, 0, name.upper(), tuple(of_it)) for name, of_it in routes.items())
@@ -100,19 +107,30 @@ class Mesh:
         sidecar.wait_until_ready()
         return sidecar.ports()
 
-    def request(self, headers: Headers, path: str = "/productpage", **query: str) -> Exchange:
-        """Send a request through the whole chain."""
+    def request(
+        self, headers: Headers, path: str = "/productpage", *, past_sidecar: bool = False, **query: str
+    ) -> Exchange:
+        """Send a request through the whole chain, or past the first sidecar to the application: then the trace starts there."""
         key = f"key{next(_keys)}"
         options = "".join(f"&{name}={value}" for name, value in query.items())
-        status = plain_get(self._inbound, f"{path}/{key}?outbound={self._outbound}{options}", headers)
+        port = self._ports["productpage"] if past_sidecar else self._inbound
+        status = plain_get(port, f"{path}/{key}?outbound={self._outbound}{options}", headers)
         assert status == 200
         noted = self._applications
-        return Exchange(key, noted.received.pop(key), noted.forwarded.pop(key), noted.arrived.pop(key))
+        return Exchange(key, noted.received.pop(key, {}), noted.forwarded.pop(key, {}), noted.arrived.pop(key))
 
-    def spans_of(self, exchange: Exchange, reporter: InMemoryReporter) -> list[SeenSpan]:
-        """What proxies and applications have reported of it so far."""
-        from_applications = map(of_application, reporter.spans)
+    def spans_of(self, exchange: Exchange, reporter: InMemoryReporter | None = None) -> list[SeenSpan]:
+        """What proxies, and applications if they have a ``reporter``, have reported of it so far."""
+        from_applications = map(of_application, reporter.spans if reporter else ())
         return [*self._sink.of(exchange.key), *(span for span in from_applications if span.key == exchange.key)]
+
+    def reported(self, exchanges: Iterable[Exchange], reporter: InMemoryReporter) -> dict[str, Counter[str]]:
+        """How often each label was reported, by request."""
+        found = {exchange.key: Counter(map(label, self._sink.of(exchange.key))) for exchange in exchanges}
+        for span in map(of_application, reporter.spans):
+            if span.key in found:
+                found[span.key][label(span)] += 1
+        return found
 
     def wait_until_reported(self) -> None:
         """Return once the proxies have reported all that they will report of the requests so far.
