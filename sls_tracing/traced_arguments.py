@@ -63,7 +63,8 @@ class Arguments:
 
     def describe(self, span: opentracing.Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Set the captured arguments as tags, unless nobody records the span."""
-        if self._captured and getattr(span.context, "sampled", None) is not False:
+        # Other tracers do not say; theirs are described.
+        if self._captured and getattr(span, "is_recording", True):
             for tag, path in self._captured:
                 with _guard:  # one argument that cannot be shown costs itself
                     value = self._value(path, args, kwargs)
