@@ -163,9 +163,9 @@ def all_in_one_in_background(
     agent_compact_port: int = 0,
     agent_binary_port: int = 0,
     query_port: int = 0,
-    collector_port: int = 0,
-    zipkin_port: int = 0,
-    otlp_port: int = 0,
+    collector_port: int | None = 0,
+    zipkin_port: int | None = 0,
+    otlp_port: int | None = 0,
 ) -> Iterator[AllInOne]:
     """Run :class:`AllInOne` on an event loop in a thread of its own for the length of the block. Ports are any free ones."""
     backend = AllInOne(

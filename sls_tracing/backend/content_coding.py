@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from sls_tracing.backend.intake import TooMuchError
-from sls_tracing.thrift.schema import DecodeError
+from sls_tracing.thrift.schema import DecodeError, TooMuchError
 
 __all__ = ["CODINGS", "unpack"]
 

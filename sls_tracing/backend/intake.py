@@ -5,26 +5,23 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sls_tracing.thrift.schema import DecodeError
+from sls_tracing.thrift.schema import DecodeError, TooMuchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sls_tracing.model import SpanRecord
 
-__all__ = ["Intake", "TooMuchError", "load_json"]
+__all__ = ["Intake", "load_json"]
 
 T = TypeVar("T")
 
 MAX_SPANS = 50_000
 """Spans of one request, whole or not. Clients send some hundreds; a SpanRecord takes a kilobyte and more."""
 
-MAX_JSON_VALUES = 1_500_000
-"""A body of nothing but ``[[],[],…`` becomes 25 times its size as Python objects; a span's JSON holds about one value for 20 bytes."""
-
-
-class TooMuchError(DecodeError):
-    """Well-formed as far as it was read, but more than one request may ask for. The remedy is to send it in parts."""
+MAX_JSON_VALUES = 500_000
+"""A body of nothing but ``[[],[],…`` becomes 25 times its size as Python objects. A span has some 50, and clients
+send some hundreds of spans."""
 
 
 class Intake:

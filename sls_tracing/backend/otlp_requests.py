@@ -34,6 +34,8 @@ M = TypeVar("M", bound="Message")
 _ID_KEYS = ("traceId", "spanId", "parentSpanId")
 _HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})*")
 _MAX_SHOWN = 200
+_MAX_MESSAGE = 1 << 20
+"""Bytes of one span, resource or scope: an empty event takes two of them, and some 300 once it is an object."""
 
 
 def decode_protobuf(body: bytes, now: float) -> Intake:
@@ -69,6 +71,8 @@ def _bytes(value: Value) -> bytes:
 
 
 def _parse(kind: type[M], message: bytes) -> M:
+    if len(message) > _MAX_MESSAGE:
+        raise DecodeError(f"a {kind.__name__} of {len(message)} bytes; {_MAX_MESSAGE} is the most")
     try:
         parsed: M = kind.FromString(message)
     except ProtobufError as error:

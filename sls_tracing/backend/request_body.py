@@ -14,8 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from sls_tracing.backend.content_coding import CODINGS, unpack
-from sls_tracing.backend.intake import TooMuchError
-from sls_tracing.thrift.schema import DecodeError
+from sls_tracing.thrift.schema import DecodeError, TooMuchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sls_tracing.model import Process, SpanRecord
 
-__all__ = ["Batch", "ClientStats", "DecodeError", "EncodeError", "Encoder"]
+__all__ = ["Batch", "ClientStats", "DecodeError", "EncodeError", "Encoder", "TooMuchError"]
 
 TAG_STRING, TAG_DOUBLE, TAG_BOOL, TAG_LONG, TAG_BINARY = range(5)
 REFERENCE_TYPES = {"child_of": 0, "follows_from": 1}
@@ -41,6 +41,10 @@ class EncodeError(TracingError, ValueError):
 
 class DecodeError(TracingError, ValueError):
     """The bytes are no message of ours: truncated, hostile, of another method, or missing a required field."""
+
+
+class TooMuchError(DecodeError):
+    """Well-formed as far as it was read, but more than one message may ask for. The remedy is to send it in parts."""
 
 
 class ClientStats(NamedTuple):

@@ -13,7 +13,7 @@ import struct
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from sls_tracing.thrift.schema import METHOD, DecodeError
+from sls_tracing.thrift.schema import METHOD, DecodeError, TooMuchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,9 @@ __all__ = ["StructShape", "binary_from_message", "check_binary_struct"]
 
 DEPTH = 32
 """How deep unknown fields may nest. The structs themselves nest four deep."""
+MAX_STRUCTS = 500_000
+"""Elements of all lists of one message. An empty struct is one byte, and some 200 once it is an object. 16 MiB of spans hold about 400,000
+tags, logs and references."""
 _CALL, _ONEWAY = 1, 4
 
 # Type numbers: of the binary protocol, which thriftpy2 uses in its specifications too, and of the compact one.
@@ -136,12 +139,12 @@ def check_field(shape: StructShape, number: int, kind: int, expected: int) -> No
 def check_binary_struct(data: bytes, shape: StructShape, position: int = 0) -> None:
     """Raise :class:`DecodeError` unless a whole struct of that shape stands at ``position``. What follows it is ignored."""
     try:
-        _check_struct(data, position, shape)
+        _check_struct(data, position, shape, [MAX_STRUCTS])
     except (IndexError, struct.error):
         raise DecodeError("truncated") from None
 
 
-def _check_struct(data: bytes, position: int, shape: StructShape) -> int:
+def _check_struct(data: bytes, position: int, shape: StructShape, budget: list[int]) -> int:
     end = len(data)
     seen = 0
     fields = shape.fields
@@ -164,15 +167,18 @@ def _check_struct(data: bytes, position: int, shape: StructShape) -> int:
         elif inner is None:
             position += _FIXED[kind]
         elif kind == STRUCT:
-            position = _check_struct(data, position, inner)
+            position = _check_struct(data, position, inner, budget)
         else:
             element, count = _unpack_list(data, position)
             position += 5
             check_count(count, end - position)
             if count and element != STRUCT:
                 raise DecodeError(f"{shape.name}: a list of type {element} in field {number}, not of structs")
+            budget[0] -= count
+            if budget[0] < 0:
+                raise TooMuchError(f"more than {MAX_STRUCTS} tags, logs and the like in one message")
             for _ in range(count):
-                position = _check_struct(data, position, inner)
+                position = _check_struct(data, position, inner, budget)
     if seen != shape.required:
         raise shape.missing(seen)
     return position + 1

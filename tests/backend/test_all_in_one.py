@@ -122,7 +122,9 @@ def test_a_burst_is_not_lost(emit_batch, send, eventually):
         eventually(lambda: sum(len(trace["spans"]) for trace in fetch(backend, query)) == 10_000)
 
 
-@pytest.mark.parametrize("option", ["agent_compact_port", "agent_binary_port", "query_port"])
+@pytest.mark.parametrize(
+    "option", ["agent_compact_port", "agent_binary_port", "query_port", "collector_port", "zipkin_port", "otlp_port"]
+)
 def test_a_taken_port_names_its_option(option):
     """Nothing starts, and the message says which option to change."""
     with all_in_one_in_background() as backend:
@@ -142,12 +144,24 @@ def test_a_failed_start_leaves_nothing_open(tmp_path):
         assert requests.get(backend.query_url + "/healthz", timeout=30).ok
 
 
+def test_usual_ports_that_are_taken_are_made_up_for():
+    """The collector's doors that nobody asked for do not keep the rest from starting: they open elsewhere, and the attributes say where."""
+    free = {"agent_compact_port": 0, "agent_binary_port": 0, "query_port": 0}
+    unasked = {"collector_port": None, "zipkin_port": None, "otlp_port": None}
+    with all_in_one_in_background(**free, **unasked) as first, all_in_one_in_background(**free, **unasked) as second:
+        for backend in (first, second):
+            for url in (backend.collector_url, backend.zipkin_url, backend.otlp_url):
+                assert requests.get(url, timeout=30).status_code == 405
+        ports = [(backend.collector_port, backend.zipkin_port, backend.otlp_port) for backend in (first, second)]
+        assert not set(ports[0]) & set(ports[1])
+
+
 def test_it_is_an_async_context_manager():
     """For programs that have an event loop of their own."""
     import asyncio
 
     async def scenario():
-        async with AllInOne(agent_compact_port=0, agent_binary_port=0, query_port=0) as backend:
+        async with AllInOne(agent_compact_port=0, agent_binary_port=0, query_port=0, collector_port=0) as backend:
             response = await asyncio.to_thread(requests.get, backend.query_url + "/api/services", timeout=30)
             assert response.json()["data"] == []
             assert backend.receive_buffer > 0

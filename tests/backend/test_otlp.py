@@ -14,11 +14,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sls_tracing import BatchingReporter, ConstSampler, HTTPSender, OTLPSender, Tracer
 from sls_tracing.backend.all_in_one import all_in_one_in_background
-from sls_tracing.backend.intake import TooMuchError
 from sls_tracing.backend.otlp_requests import answer_json, answer_protobuf, decode_json, decode_protobuf
 from sls_tracing.log_service.dialects import jaeger_legacy
 from sls_tracing.model import LogRecord, Process, Reference
-from sls_tracing.thrift.schema import DecodeError
+from sls_tracing.thrift.schema import DecodeError, TooMuchError
 
 NOW = 1_700_000_000.0
 NANO = 1_600_000_000_250_000_000

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sls_tracing.backend.intake import MAX_SPANS, TooMuchError
+from sls_tracing.backend.intake import MAX_SPANS
 from sls_tracing.backend.zipkin_json import decode_json_v1, decode_json_v2
 from sls_tracing.backend.zipkin_protobuf import decode_protobuf
 from sls_tracing.backend.zipkin_thrift import decode_thrift
 from sls_tracing.log_service.dialects import jaeger_legacy
 from sls_tracing.model import LogRecord, Process, Reference
-from sls_tracing.thrift.schema import DecodeError
+from sls_tracing.thrift.schema import DecodeError, TooMuchError
 
 NOW = 1_700_000_000.0
 START = 1_600_000_000_250_000
