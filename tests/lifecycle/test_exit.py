@@ -23,6 +23,16 @@ ENDS = {
     "sys.exit": ("make(1000); sys.exit(3)", 3),
     "exception": ("make(1000); raise KeyError('x')", 1),
     "KeyboardInterrupt": ("make(1000); raise KeyboardInterrupt", -2),
+    "SIGTERM with the handler of docs/deployment.md": (
+        """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+make(1000)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(30)
+""",
+        0,
+    ),
     "sys.exit in a function deep in spans": (
         """
 with tracer.start_active_span("outer"):
