@@ -15,7 +15,7 @@ LISTENING = r"Listening at: (http://\S+)"
 
 def command(*options: str) -> list[str]:
     return [
-        sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "3", "--graceful-timeout", "10", *options, "app:app",
+        sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "3", "--graceful-timeout", "2", *options, "app:app",
     ]  # fmt: skip
 
 
