@@ -145,7 +145,7 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         ``ignore_active_span``), else none. All references are kept. Contexts of other tracers are ignored. ``start_time`` is in
         seconds, now if None.
         """
-        # One function on purpose, and no calls that a plain child does not need: this runs for every span (docs/performance.md).
+        # One function on purpose, and no calls that a plain child does not need: this runs for every span (benchmarks/ measures it).
         parent: SpanContext | None = None
         links = _NO_REFERENCES
         if child_of is not None:
