@@ -97,7 +97,9 @@ class _Loader:
         for holder, attribute in ((module.__spec__, "loader"), (module, "__loader__")):
             if getattr(holder, attribute, None) is self:
                 setattr(holder, attribute, self._loader)
-        name = module.__name__  # gevent.greenlet replaces all its globals by those of a compiled module, this one included
+        name = (
+            module.__name__
+        )  # gevent.greenlet replaces all its globals by those of a compiled module, this one included
         self._loader.exec_module(module)
         for hook in _finder.hooks.get(name, ()):
             with _guard:
