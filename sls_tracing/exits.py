@@ -1,6 +1,9 @@
-"""The end of a process that multiprocessing made.
+"""The end of a process.
 
+    exits.call_at_exit(self.close)              exits.forget(self.close)
     exits.call_in_ending_child(self.flush)
+
+One function stands in `atexit` for all: CPython keeps a slot for each that was ever registered there, unregistered or not.
 
 A process that multiprocessing has forked (its forkserver forks too) ends by ``os._exit``, which skips `atexit`. multiprocessing runs its own
 finalizers before; that is where this comes in. ``os._exit`` in an application's own child, and signals that kill, skip everything.
@@ -8,6 +11,7 @@ finalizers before; that is where this comes in. ``os._exit`` in an application's
 
 from __future__ import annotations
 
+import atexit
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -18,13 +22,34 @@ from sls_tracing.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["call_in_ending_child"]
+__all__ = ["call_at_exit", "call_in_ending_child", "forget"]
 
 _LAST = -100
 """Finalizers run by priority, high ones first: the application's own may still make spans."""
 
+_at_exit: dict[Callable[[], object], None] = {}  # an ordered set, held strongly: what was reported is to be delivered
+_registered = False
 _methods: weakref.WeakKeyDictionary[object, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 _guard = Guard("exit")
+
+
+def call_at_exit(method: Callable[[], object]) -> None:
+    """Call ``method`` when the interpreter exits, the latest first. Holds its object until :func:`forget`."""
+    global _registered  # noqa: PLW0603 - the exit is the process's
+    if not _registered:
+        _registered = True
+        atexit.register(_exit)
+    _at_exit[method] = None
+
+
+def forget(method: Callable[[], object]) -> None:
+    """Undo :func:`call_at_exit`."""
+    _at_exit.pop(method, None)
+
+
+def _exit() -> None:
+    for method in reversed(list(_at_exit)):
+        _guard.call(None, method)
 
 
 def call_in_ending_child(method: Callable[[], object]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.exits import call_in_ending_child
+from sls_tracing.exits import call_at_exit, call_in_ending_child, forget
 from sls_tracing.forks import call_in_child
 from sls_tracing.guard import Guard, limited_log
 from sls_tracing.metrics import Counters, counters
@@ -87,7 +86,7 @@ class BatchingReporter:
         self._start_afresh()
         call_in_child(self._after_fork)
         call_in_ending_child(self.flush)
-        atexit.register(self.close)
+        call_at_exit(self.close)
 
     # -- the application's threads -------------------------------------------------------------------------------------
 
@@ -146,7 +145,7 @@ class BatchingReporter:
             thread.join(max(0.0, deadline - time.monotonic()))
         with _guard:
             self.sender.close()
-        atexit.unregister(self.close)
+        forget(self.close)
         self._drop(self._drain(), "could not be sent before the reporter was closed")
         if not done:
             self._queue.append(

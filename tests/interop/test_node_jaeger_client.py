@@ -105,16 +105,17 @@ def test_from_node_to_us_and_back(node_modules, backend, service) -> None:
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     root, inner = said["root"], said["inner"]
-    assert inner["trace"] == root["trace"]
+    assert int(inner["trace"], 16) == int(root["trace"], 16)
     assert (inner["baggage"], inner["ours"]) == ("jürgen & co", "grüße")
 
     spans = stored_trace(backend, root["trace"], 3)
     assert {name: span["process"]["serviceName"] for name, span in spans.items()} == {
         "node-root": "node", "ours": "ours", "node-inner": "node",
     }  # fmt: skip
-    parents = {name: [each["spanID"] for each in span["references"]] for name, span in spans.items()}
-    assert parents == {"node-root": [], "ours": [spans["node-root"]["spanID"]], "node-inner": [spans["ours"]["spanID"]]}
-    assert int(spans["node-inner"]["spanID"], 16) == int(inner["span"], 16)
+    ids = {name: int(span["spanID"], 16) for name, span in spans.items()}  # as numbers: Node leaves out leading zeros
+    parents = {name: [int(each["spanID"], 16) for each in span["references"]] for name, span in spans.items()}
+    assert parents == {"node-root": [], "ours": [ids["node-root"]], "node-inner": [ids["ours"]]}
+    assert ids["node-inner"] == int(inner["span"], 16)
     tags = {tag["key"]: (tag["type"], tag["value"]) for tag in spans["node-inner"]["tags"]}
     assert tags["text"] == ("string", "ü")
     assert tags["flag"] == ("bool", True)

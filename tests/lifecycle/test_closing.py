@@ -190,4 +190,5 @@ def test_1000_cycles_of_whole_tracers_leave_nothing_behind(receiver) -> None:
     assert len(os.listdir("/proc/self/fd")) <= descriptors
     not_ours = [tracemalloc.Filter(False, __file__), tracemalloc.Filter(False, "*/conftest.py")]
     growth = after.filter_traces(not_ours).compare_to(before.filter_traces(not_ours), "lineno")
-    assert sum(each.size_diff for each in growth) < 20_000, "20 bytes a tracer: " + "\n".join(map(str, growth[:10]))
+    # Not zero: interpreters keep something for each function that is called often (3.10 from the 1,024th call on).
+    assert sum(each.size_diff for each in growth) < 100_000, "10 tracers' worth: " + "\n".join(map(str, growth[:10]))

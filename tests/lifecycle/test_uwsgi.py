@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -24,6 +25,13 @@ def command(*options: str) -> list[str]:
     ]  # fmt: skip
 
 
+def all_have_loaded(output: list[str]) -> bool:
+    """Whether each worker that was spawned with --lazy-apps has its application: uWSGI forgets to stop one that has not."""
+    text = "".join(output)
+    spawned = re.findall(r"pawned uWSGI worker \d+ \((?:new )?pid: (\d+)", text)
+    return set(spawned) <= set(re.findall(r"ready in .* pid: (\d+)", text))
+
+
 @pytest.mark.parametrize("options", [[], ["--lazy-apps"], ["--enable-threads", "--threads", "2"]], ids=" ".join)
 def test_the_life_of_a_server(options, serve, receiver, wait_until) -> None:
     """Under load: recycled workers, a reload, a worker killed; then the master is told to end."""
@@ -42,6 +50,8 @@ def test_the_life_of_a_server(options, serve, receiver, wait_until) -> None:
     os.kill(killed, signal.SIGKILL)
     client.run(80)
 
+    if "--lazy-apps" in options:
+        wait_until(lambda: all_have_loaded(server.output))
     server.stop(signal.SIGTERM)
     assert len(client.answered) >= 280
     load.check_delivery(client, receiver, server.output, killed=(killed,))
