@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from sls_tracing.exceptions import ConfigurationError, TracingError
-from sls_tracing.forks import call_in_child
+from sls_tracing.forks import call_in_child, held
 from sls_tracing.suppression import suppress
 
 if TYPE_CHECKING:
@@ -205,12 +205,17 @@ def _adapter_class() -> Any:
 
     class Adapter(requests.adapters.HTTPAdapter):
         def __init__(self, limit: _TimeLimit) -> None:
-            class Connection(urllib3.connection.HTTPConnection):
+            class Holding:
+                def _new_conn(self) -> Any:
+                    with held():  # it looks the name up
+                        return super()._new_conn()  # type: ignore[misc]
+
+            class Connection(Holding, urllib3.connection.HTTPConnection):
                 def connect(self) -> None:
                     super().connect()
                     limit.watch(self.sock)
 
-            class SecureConnection(urllib3.connection.HTTPSConnection):
+            class SecureConnection(Holding, urllib3.connection.HTTPSConnection):
                 def connect(self) -> None:
                     super().connect()
                     limit.watch(self.sock)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 from sls_tracing import forks
 
@@ -76,3 +77,54 @@ def test_uwsgis_hook_is_used_and_its_predecessor_kept():
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert output.stdout == "['renewed', 'application']"
+
+
+def fork_while_held(release_after):
+    """Fork while a thread is inside ``held()``, which it leaves after so many seconds; return what the child and the parent saw."""
+    inside, release, left = threading.Event(), threading.Event(), threading.Event()
+
+    def hold():
+        with forks.held():
+            inside.set()
+            release.wait(30)
+            left.set()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert inside.wait(30)
+    timer = threading.Timer(release_after, release.set)
+    timer.start()
+
+    def child():
+        with forks.held():
+            return in_child(lambda: True)
+
+    worked, was_left = in_child(child), left.is_set()
+    timer.cancel()
+    release.set()
+    holder.join()
+    return worked, was_left
+
+
+def test_a_fork_waits_for_those_who_look_a_name_up():
+    """glibc's locks of that moment would stay locked in the child. There, forks can be held again."""
+    assert fork_while_held(0.05) == (True, True)
+
+
+def test_a_fork_does_not_wait_for_ever():
+    """A name server that does not answer keeps nobody from forking."""
+    assert fork_while_held(30) == (True, False)
+
+
+def test_holding_overlaps():
+    """It is no lock: two names may be looked up at once, and by one thread within another block."""
+
+    def hold():
+        with forks.held():
+            held_too.set()
+
+    held_too = threading.Event()
+    with forks.held(), forks.held():
+        threading.Thread(target=hold).start()
+        assert held_too.wait(30)
+    assert in_child(lambda: True)

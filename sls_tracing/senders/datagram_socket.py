@@ -18,6 +18,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from sls_tracing import forks
 from sls_tracing.clock import monotonic_clock
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class DatagramSocket:
 
     def _renew_addresses(self) -> None:
         try:
-            found = self._look_up(self._name, self._port, family=self._family, type=socket.SOCK_DGRAM)
+            with forks.held():
+                found = self._look_up(self._name, self._port, family=self._family, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one: a label too long, or empty
             if self._addresses:  # the name server may be down while the agent is not
                 self._look_up_at = self._clock() + self._look_up_every

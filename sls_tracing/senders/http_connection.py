@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sls_tracing.forks import held
+
 if TYPE_CHECKING:
     import logging
     import socket
@@ -129,6 +131,10 @@ def _adapter_class() -> Any:
             class Bounded:
                 response_class = Answer
                 debuglevel = 0  # an application's http.client.HTTPConnection.debuglevel would print our credentials
+
+                def _new_conn(self) -> Any:
+                    with held():  # it looks the name up
+                        return super()._new_conn()  # type: ignore[misc]
 
                 def send(self: Any, data: Any) -> None:
                     if self.sock is None:

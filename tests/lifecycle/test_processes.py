@@ -218,3 +218,32 @@ for thread in threads:
     )
     receiver.wait_for(600)
     assert receiver.names()["child"] == 600
+
+
+def test_a_fork_in_the_middle_of_the_first_look_up(run_program, receiver, environ) -> None:
+    """The reporter's thread loads what the C library needs to look names up; no child may hang in its own first one."""
+    environ["JAEGER_AGENT_HOST"] = "localhost"
+    run_program(
+        START
+        + """
+import subprocess
+if len(sys.argv) == 1:
+    for number in range(10):
+        subprocess.run([sys.executable, __file__, str(number)], check=True)
+    sys.exit()
+tracer = init_tracer()
+make(1, "parent")
+threading.Thread(target=tracer.flush).start()
+time.sleep(int(sys.argv[1]) / 10_000)
+children = []
+for _ in range(5):
+    pid = os.fork()
+    if not pid:
+        make(10, "child")
+        os._exit(0 if tracer.close(5) else 9)
+    children.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 5
+"""
+    )
+    receiver.wait_for(510)
+    assert receiver.names() == {"parent": 10, "child": 500}
