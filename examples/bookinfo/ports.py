@@ -48,7 +48,9 @@ def choose_ports(names: Iterable[str], wanted: Mapping[str, int | None], *, pref
     with contextlib.ExitStack() as held:
         for name in sorted(names, key=lambda name: wanted.get(name) is None):
             asked = wanted.get(name)
-            for candidate in [asked] if asked else [USUAL.get(name, 0), 0] if prefer_usual else [0]:
+            # Any free one several times: the system may give a UDP port the number that a TCP port has here already.
+            free = [0] * 10
+            for candidate in [asked] if asked else [USUAL.get(name, 0), *free] if prefer_usual else free:
                 port = _hold(held, name, candidate)
                 if port is not None and port not in chosen.values():
                     chosen[name] = port

@@ -16,7 +16,7 @@ from sls_tracing.log_service.embedded_database import MEMORY, Database, append_r
 from sls_tracing.log_service.embedded_layout import BASE_COLUMNS, SQL_TYPES, TAG, Column, Layout
 from sls_tracing.log_service.index import Index
 from sls_tracing.log_service.logstore import PAGE_LINES, LogGroup, LogServiceError, QueryResult
-from sls_tracing.log_service.query import split
+from sls_tracing.log_service.query import Query, split
 from sls_tracing.log_service.query.analysis import read_analysis
 from sls_tracing.log_service.query.matching import condition
 from sls_tracing.log_service.query.quoting import sql_name
@@ -79,15 +79,23 @@ class EmbeddedLogstore:
         """Answer a search or an analysis; see :class:`~sls_tracing.log_service.logstore.Logstore`."""
         if not 0 <= line <= PAGE_LINES or offset < 0:
             raise LogServiceError("ParameterInvalid", f"line must be 0 to {PAGE_LINES} and offset not negative")
-        layout = self._layout
         parts = split(query)
+        if parts.sql is not None and offset:
+            raise LogServiceError("ParameterInvalid", "offset is not available for pagination in sql query; use LIMIT")
+        while True:
+            layout = self._layout
+            result = self._answer(parts, layout, (from_time, to_time), line, offset, reverse)
+            # A writer that added columns meanwhile may have added rows, too: seen through the old layout they lack those fields.
+            if layout is self._layout:
+                return result
+
+    def _answer(
+        self, parts: Query, layout: Layout, times: tuple[int, int], line: int, offset: int, reverse: bool
+    ) -> QueryResult:
+        from_time, to_time = times
         matching = condition(parse_search(parts.search), layout)
         where = f"time >= {int(from_time)} AND time < {int(to_time)} AND {matching}"
         if parts.sql is not None:
-            if offset:
-                raise LogServiceError(
-                    "ParameterInvalid", "offset is not available for pagination in sql query; use LIMIT"
-                )
             return self._analyse(parts.sql, layout, where)
         return self._search(layout, where, line, offset, reverse)
 

@@ -272,7 +272,9 @@ def test_a_child_that_never_answers_is_reported(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_waits_while_held_and_only_the_first_is_raised(number):
+def test_a_signal_waits_while_held_and_only_the_first_is_raised(number, request):
+    outside = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    request.addfinalizer(lambda: signal.signal(number, outside))
     before = signal.getsignal(number)
     with Signals() as signals:
         reached = False

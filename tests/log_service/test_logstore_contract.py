@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from sls_tracing.log_service.index import TOKENS, FieldIndex, Index
@@ -178,3 +180,24 @@ def test_an_answer_that_stays_incomplete_is_an_error_and_not_half_an_answer():
 
     with pytest.raises(LogServiceError, match="incomplete"):
         list(search_all(Busy(), "*", 0, 1))
+
+
+def test_a_reader_never_sees_a_log_without_its_new_fields(make_logstore):
+    """A writer brings a new field with every log, which changes the table, while another thread reads."""
+    logstore = make_logstore(SMALL._replace(any_key=True))
+    incomplete = []
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            incomplete.extend(log for log in get(logstore).logs if "new" + log["id"] not in log)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(60):
+            put(logstore, (number + 1, {"id": str(number), f"new{number}": "x"}))
+    finally:
+        done.set()
+        reader.join()
+    assert incomplete == []
