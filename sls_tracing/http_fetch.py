@@ -307,4 +307,6 @@ def _root_cause(error: BaseException) -> str:
     while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error = inner
     text = error.strerror if isinstance(error, OSError) and error.strerror else ""
+    if isinstance(error, TimeoutError) and not text:
+        return "timed out"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

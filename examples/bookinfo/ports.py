@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ USUAL = {
 
 UDP = {"agent-compact", "agent-binary"}
 
+FREE = range(20_000, 32_000)
+"""Where free ports are looked for: below those that the system gives to connections, which would take one between choice and use."""
+
 
 class PortTakenError(Exception):
     """A port that was asked for is not free; the text names it and the remedy."""
@@ -48,9 +52,8 @@ def choose_ports(names: Iterable[str], wanted: Mapping[str, int | None], *, pref
     with contextlib.ExitStack() as held:
         for name in sorted(names, key=lambda name: wanted.get(name) is None):
             asked = wanted.get(name)
-            # Any free one several times: the system may give a UDP port the number that a TCP port has here already.
-            free = [0] * 10
-            for candidate in [asked] if asked else [USUAL.get(name, 0), *free] if prefer_usual else free:
+            free = random.sample(FREE, 50)
+            for candidate in [asked] if asked else [USUAL.get(name, free[0]), *free] if prefer_usual else free:
                 port = _hold(held, name, candidate)
                 if port is not None and port not in chosen.values():
                     chosen[name] = port
@@ -63,9 +66,9 @@ def choose_ports(names: Iterable[str], wanted: Mapping[str, int | None], *, pref
 
 
 def _hold(held: contextlib.ExitStack, name: str, port: int) -> int | None:
-    """Bind ``port`` (0: any free one) until ``held`` closes; None if it is taken."""
+    """Bind ``port`` until ``held`` closes; None if it is taken."""
     holder = held.enter_context(socket.socket(type=socket.SOCK_DGRAM if name in UDP else socket.SOCK_STREAM))
-    if port and name not in UDP:
+    if name not in UDP:
         # As the servers do: connections of an earlier run that linger in TIME_WAIT are no reason to avoid its port.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

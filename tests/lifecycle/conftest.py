@@ -147,7 +147,7 @@ class Server:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send the signal and wait for the end."""
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(60)
         self._thread.join(20)
 
 
