@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
-__all__ = ["FunctionPatch"]
+__all__ = ["FunctionPatch", "is_beneath"]
 
 _NOT_OWN = object()
 
@@ -36,6 +36,9 @@ class FunctionPatch:
     def install(self) -> None:
         """Put the wrapper on."""
         if self._enabled:
+            return
+        if self._patched is not None and is_beneath(vars(self._owner).get(self._name), self._patched):
+            self._enabled = True  # it could not be taken off, and another one would act twice
             return
         # The class's own attribute or none: restoring an inherited one by setattr would leave a copy behind.
         self._own = vars(self._owner).get(self._name, _NOT_OWN)
@@ -66,3 +69,17 @@ class FunctionPatch:
             return wrapper(wrapped, instance, args, kwargs) if self._enabled else wrapped(*args, **kwargs)
 
         return patched
+
+
+def is_beneath(outermost: Any, wrapper: object) -> bool:
+    """Whether ``wrapper`` is ``outermost`` or among what it wraps, as far as the wrappers tell (``__wrapped__``)."""
+    for _ in range(_MOST_WRAPPERS):
+        if outermost is wrapper:
+            return True
+        outermost = getattr(outermost, "__wrapped__", None)
+        if outermost is None:
+            return False
+    return False
+
+
+_MOST_WRAPPERS = 100

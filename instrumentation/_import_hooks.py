@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Hook = Callable[[ModuleType], None]
 
-__all__ = ["forget", "watch"]
+__all__ = ["forget", "is_executing", "watch"]
 
 _guard = Guard("instrumentation_import_hook")
 
@@ -44,6 +44,14 @@ def forget(name: str, hook: Hook | None = None) -> None:
         _finder.hooks[name] = hooks
     if not _finder.hooks and _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
+
+
+def is_executing(name: str) -> bool:
+    """Whether the code of the watched module ``name`` runs right now; its hooks are called when it has run."""
+    return name in _executing
+
+
+_executing: set[str] = set()
 
 
 class _Finder:
@@ -100,7 +108,11 @@ class _Loader:
         name = (
             module.__name__
         )  # gevent.greenlet replaces all its globals by those of a compiled module, this one included
-        self._loader.exec_module(module)
+        _executing.add(name)
+        try:
+            self._loader.exec_module(module)
+        finally:
+            _executing.discard(name)
         for hook in _finder.hooks.get(name, ()):
             with _guard:
                 hook(module)

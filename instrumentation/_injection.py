@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Any
 from opentracing import Format
 
 from sls_tracing.guard import Guard
+from sls_tracing.instrumentation._doctor import note_headers
 from sls_tracing.propagators.carrier import OutgoingHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-    from sls_tracing.instrumentation._http import Call
+    from sls_tracing.instrumentation._operation import Operation
     from sls_tracing.instrumentation._options import HTTPOptions
 
-__all__ = ["InjectedHeader", "inject_headers"]
+__all__ = ["InjectedHeader", "inject_headers", "lower_case_stores"]
 
 _NO_HEADERS: Mapping[str, str] = {}
 _FORMATS = {"b3": "b3", "traceparent": "w3c", "tracestate": "w3c"}
+_GROUPS = frozenset(_FORMATS.values())
 _guard = Guard("instrumentation_http")
+
+
+lower_case_stores: set[type] = set()
+"""Types of dictionaries whose ``_store`` maps names in lower case to (name, value), as requests' does. The adapter adds it."""
 
 
 class InjectedHeader(str):
@@ -32,7 +38,7 @@ class InjectedHeader(str):
 
 
 def inject_headers(
-    call: Call,
+    call: Operation,
     headers: MutableMapping[str, Any],
     host: str = "",
     options: HTTPOptions | None = None,
@@ -44,27 +50,62 @@ def inject_headers(
     injection (a prepared request sent twice, ``response.next``, a redirect) are replaced, and dropped if not injected again: ``host``, to which
     this one goes, may be one that ``options`` leave out. ``defaults`` are headers, by the names used for them, that the library sets by itself: nobody chose those.
     """
-    carrier = OutgoingHeaders(host)
-    if options is None or options.propagates_to(host):
-        with _guard:
-            call.tracer.inject(call.span.context, Format.HTTP_HEADERS, carrier)
+    carrier, context = OutgoingHeaders(host), None
     with _guard:
-        stale, given = [], set()
-        for name, value in headers.items():
-            if type(value) is InjectedHeader:
-                stale.append(name)
-            elif defaults.get(name) != value:
-                given.add(_format_of(name))
-        for name in stale:
-            del headers[name]
-            if name in defaults:
-                headers[name] = defaults[name]
-        for name, value in carrier.items():
-            if _format_of(name) not in given:
-                headers[name] = InjectedHeader(value)
+        context = call.span.context
+        if options is None or options.propagates_to(host):
+            call.tracer.inject(context, Format.HTTP_HEADERS, carrier)
+    with _guard:
+        if headers.__class__ in lower_case_stores and _has_none_of_ours(headers._store, carrier):  # type: ignore[attr-defined]
+            # Nothing to weigh up: written as a whole, 1 µs less than one by one.
+            headers._store.update({name: (name, InjectedHeader(value)) for name, value in carrier.items()})  # type: ignore[attr-defined]
+        else:
+            _merge(headers, carrier, defaults)
+        if getattr(context, "baggage", None):
+            note_headers(call, "headers sent", headers)
 
 
-def _format_of(name: str | bytes) -> str:
-    """Return the propagation format that a header belongs to; a header outside of the known formats is one by itself."""
-    lower = name.lower() if isinstance(name, str) else name.decode("latin-1").lower()
-    return "b3" if lower.startswith("x-b3-") else _FORMATS.get(lower, lower)
+def _merge(headers: MutableMapping[str, Any], carrier: OutgoingHeaders, defaults: Mapping[str, str]) -> None:
+    stale, given = [], set()
+    # requests' dictionary makes its items one by one in Python, but tells the names in lower case for less: 4 µs a request.
+    pairs = getattr(headers, "lower_items", headers.items)
+    for name, value in pairs():
+        if type(value) is InjectedHeader:
+            stale.append(name)
+            continue
+        if name.__class__ is bytes:  # text must not be compared with bytes (`python -bb`)
+            name = name.decode("latin-1")  # noqa: PLW2901
+        if name not in defaults or defaults[name] != value:
+            given.add(_formats[name])
+    for name in stale:
+        del headers[name]
+        if name in defaults:
+            headers[name] = defaults[name]
+    for name, value in carrier.items():
+        if _formats[name] not in given:
+            headers[name] = InjectedHeader(value)
+
+
+def _has_none_of_ours(store: Mapping[str, tuple[str, Any]], carrier: OutgoingHeaders) -> bool:
+    """Whether no header there is from an earlier injection, has a name of ``carrier``'s or belongs to a propagation format."""
+    for name, (_, value) in store.items():
+        if name.__class__ is not str or value.__class__ is InjectedHeader:
+            return False
+        if name in carrier or _formats[name] in _GROUPS:
+            return False
+    return True
+
+
+class _Formats(dict[str, str]):
+    """The propagation format that each header belongs to, by its name; a header outside of the known formats is one by itself."""
+
+    def __missing__(self, name: str) -> str:
+        lower = name.lower()
+        found = "b3" if lower.startswith("x-b3-") else _FORMATS.get(lower, lower)
+        if len(self) < _MOST_NAMES and len(name) <= _LONGEST_NAME:  # a service sends the same few again and again
+            self[name] = found
+        return found
+
+
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+_formats = _Formats()

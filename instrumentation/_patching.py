@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import wrapt
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sls_tracing.instrumentation._function_patch import is_beneath
 
-__all__ = ["Patch", "PatchedFunction", "Wrapper"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Patch", "PatchedFunction", "SharedPatches", "Wrapper"]
 
 Wrapper: TypeAlias = "Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]"
 """``wrapper(wrapped, instance, args, kwargs)``, as wrapt calls it; ``wrapped`` is bound already."""
@@ -46,6 +48,9 @@ class Patch:
         """Put the wrapper on."""
         if self._enabled:
             return
+        if self._patched is not None and is_beneath(vars(self._owner).get(self._name), self._patched):
+            self._enabled = True  # it could not be taken off, and another one would act twice
+            return
         # The class's own attribute or none: restoring an inherited one by setattr would leave a copy behind.
         self._own = vars(self._owner).get(self._name, _NOT_OWN)
         original = getattr(self._owner, self._name) if self._own is _NOT_OWN else self._own
@@ -63,3 +68,42 @@ class Patch:
         else:
             setattr(self._owner, self._name, self._own)
         self._patched = None
+
+
+class SharedPatches:
+    """Patches that several libraries need, on as long as one of them does. Each library installs and removes a :meth:`share` of its own.
+
+    Two patches of ours around one attribute would not do: the first one to be removed is then not outermost and stays behind for good.
+    """
+
+    def __init__(self, patches: Sequence[Patch]) -> None:
+        self._patches = tuple(patches)
+        self._holders: set[_Share] = set()
+
+    def share(self) -> _Share:
+        """Return what one library installs and removes."""
+        return _Share(self)
+
+    def hold(self, holder: _Share) -> None:
+        """Put the patches on for ``holder``."""
+        self._holders.add(holder)
+        for patch in self._patches:
+            patch.install()
+
+    def release(self, holder: _Share) -> None:
+        """Take them off, if nobody else holds them."""
+        self._holders.discard(holder)
+        if not self._holders:
+            for patch in reversed(self._patches):
+                patch.remove()
+
+
+class _Share:
+    def __init__(self, shared: SharedPatches) -> None:
+        self._shared = shared
+
+    def install(self) -> None:
+        self._shared.hold(self)
+
+    def remove(self) -> None:
+        self._shared.release(self)

@@ -7,6 +7,8 @@ Such an entry point names an object (a module will do) with
     modules: Sequence[str]                                   full names of the modules to wait for
     patches(module, tracer) -> Sequence[Patch]               called after one of them was imported; `tracer.active()` at call time
 
+    distribution: str, minimum: str                          optional: from which version of which distribution on
+
 where a patch is anything with ``install()`` and ``remove()``.
 """
 
@@ -19,9 +21,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.guard import Guard
+from sls_tracing.guard import Guard, limited_log
 from sls_tracing.instrumentation import _import_hooks
 from sls_tracing.instrumentation._tracer_source import TracerSource
+from sls_tracing.metrics import counters
+from sls_tracing.values import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,25 +35,70 @@ if TYPE_CHECKING:
 
     from sls_tracing.instrumentation._options import HTTPOptions
 
-__all__ = ["ENTRY_POINT_GROUP", "TABLE", "Row", "install", "installed", "known", "uninstall"]
+__all__ = ["ENTRY_POINT_GROUP", "TABLE", "Row", "install", "installed", "known", "patched", "uninstall"]
 
 ENTRY_POINT_GROUP = "sls_tracing.instrumentation"
 
 
 class Row(NamedTuple):
-    """One built-in library: the adapter's dotted name, and the modules to wait for."""
+    """One built-in library: the adapter's dotted name, the modules to wait for, and from which version of which distribution on.
+
+    No distribution is the standard library. A library below ``minimum`` stays as it is; docs/instrumentation.md shows these to users.
+    """
 
     adapter: str
     modules: tuple[str, ...]
+    distribution: str | None = None
+    minimum: str | None = None
 
 
 TABLE: dict[str, Row] = {
-    "flask": Row("sls_tracing.instrumentation.flask", ("flask.app",)),
+    "celery": Row("sls_tracing.instrumentation.celery", ("celery.app.base",), "celery", "5.2"),
+    "aiohttp.client": Row("sls_tracing.instrumentation.aiohttp_client", ("aiohttp.client",), "aiohttp", "3.9"),
+    "aiohttp.server": Row(
+        "sls_tracing.instrumentation.aiohttp_server",
+        ("aiohttp.web_protocol", "aiohttp.web_app", "aiohttp.web_ws"),
+        "aiohttp",
+        "3.9",
+    ),
+    "django": Row(
+        "sls_tracing.instrumentation.django",
+        tuple(f"django.core.handlers.{part}" for part in ("wsgi", "asgi", "base", "exception")),
+        "django",
+        "4.2",
+    ),
+    "fastapi": Row("sls_tracing.instrumentation.fastapi", ("fastapi.applications",), "fastapi", "0.115"),
+    "flask": Row("sls_tracing.instrumentation.flask", ("flask.app",), "flask", "2.2"),
     "futures": Row("sls_tracing.instrumentation.futures", ("concurrent.futures.thread", "multiprocessing.pool")),
-    "gevent": Row("sls_tracing.instrumentation.gevent", ("gevent.greenlet", "gevent.threadpool")),
+    "gevent": Row("sls_tracing.instrumentation.gevent", ("gevent.greenlet", "gevent.threadpool"), "gevent", "21.1"),
+    "grpc": Row("sls_tracing.instrumentation.grpc", ("grpc",), "grpcio", "1.60"),
+    "kafka": Row("sls_tracing.instrumentation.kafka", ("kafka",), "kafka-python", "2.0"),
+    "logging": Row("sls_tracing.instrumentation.logging", ("logging",)),
+    "http.client": Row("sls_tracing.instrumentation.http_client", ("http.client",)),
+    "httpx": Row("sls_tracing.instrumentation.httpx", ("httpx",), "httpx", "0.23"),
     "multiprocessing": Row("sls_tracing.instrumentation.multiprocessing", ("multiprocessing.pool",)),
-    "requests": Row("sls_tracing.instrumentation.requests", ("requests.sessions",)),
+    "psycopg": Row("sls_tracing.instrumentation.psycopg", ("psycopg",), "psycopg", "3.1"),
+    "pymongo": Row("sls_tracing.instrumentation.pymongo", ("pymongo.monitoring",), "pymongo", "4.6"),
+    "pymysql": Row("sls_tracing.instrumentation.pymysql", ("pymysql.cursors",), "pymysql", "1.0"),
+    "redis": Row(
+        "sls_tracing.instrumentation.redis",
+        ("redis.client", "redis.asyncio.client", "kombu.transport.redis"),
+        "redis",
+        "4.2",
+    ),
+    "requests": Row("sls_tracing.instrumentation.requests", ("requests.sessions",), "requests", "2.25"),
+    "sqlalchemy": Row("sls_tracing.instrumentation.sqlalchemy", ("sqlalchemy",), "sqlalchemy", "1.4"),
+    "sqlite3": Row("sls_tracing.instrumentation.sqlite3", ("sqlite3",)),
+    "starlette": Row("sls_tracing.instrumentation.starlette", ("starlette.applications",), "starlette", "0.40"),
     "threading": Row("sls_tracing.instrumentation.threading", ("threading",)),
+    "tornado.client": Row("sls_tracing.instrumentation.tornado_client", ("tornado.httpclient",), "tornado", "6.2"),
+    "tornado.server": Row(
+        "sls_tracing.instrumentation.tornado_server", ("tornado.web", "tornado.websocket"), "tornado", "6.2"
+    ),
+    "urllib": Row("sls_tracing.instrumentation.urllib", ("urllib.request",)),
+    "urllib3": Row(
+        "sls_tracing.instrumentation.urllib3", ("urllib3.connectionpool", "urllib3.poolmanager"), "urllib3", "1.26"
+    ),
 }
 
 
@@ -73,10 +122,19 @@ class Adapter(Protocol):
 class _Library:
     """One library's state. The caller holds the lock, but for the import hook, which takes it."""
 
-    def __init__(self, modules: Sequence[str], load: Callable[[], Adapter]) -> None:
+    def __init__(
+        self,
+        modules: Sequence[str],
+        load: Callable[[], Adapter],
+        distribution: str | None = None,
+        minimum: str | None = None,
+    ) -> None:
         self.enabled = False
+        self.not_patched: dict[str, str] = {}
         self._modules = tuple(modules)
         self._load = load
+        self._distribution = distribution
+        self._minimum = minimum
         self._tracer = TracerSource()
         self._patches: dict[str, Sequence[RemovablePatch]] = {}
 
@@ -87,7 +145,8 @@ class _Library:
             return
         self.enabled = True
         for name in self._modules:
-            _import_hooks.watch(name, self._patch)
+            _import_hooks.watch(name, self._imported)
+            _import_hooks.watch(_package_of(name), self._imported)
             module = sys.modules.get(name)
             if module is not None:
                 with _guard:
@@ -96,21 +155,75 @@ class _Library:
     def disable(self) -> None:
         self.enabled = False
         for name in self._modules:
-            _import_hooks.forget(name, self._patch)
+            _import_hooks.forget(name, self._imported)
+            _import_hooks.forget(_package_of(name), self._imported)
         for patches in self._patches.values():
             for patch in reversed(patches):
                 with _guard:
                     patch.remove()
         self._patches.clear()
+        self.not_patched.clear()
+
+    @property
+    def patched(self) -> tuple[str, ...]:
+        """The modules that are patched now."""
+        return tuple(self._patches)
+
+    def _imported(self, module: ModuleType) -> None:
+        """Patch a module that was imported, or, if that is its package, those modules of it that were imported on the way.
+
+        Never in the middle of a package's own import: adapters import from the package what it has not defined yet.
+        """
+        imported = module.__name__
+        for name in self._modules:
+            found = sys.modules.get(name)
+            if found is None or _import_hooks.is_executing(_package_of(name)):
+                continue
+            if found is module or (_package_of(name) == imported and found.__name__ not in self._patches):
+                with _guard:
+                    self._patch(found)
 
     def _patch(self, module: ModuleType) -> None:
         """Patch a module that has just been executed or was found loaded; a reload has made new classes."""
         with _lock:
             if not self.enabled:  # removed by another thread while the import was under way
                 return
-            patches = self._patches[module.__name__] = self._load().patches(module, self._tracer)
-            for patch in patches:
-                patch.install()
+            name = module.__name__
+            self._patches.pop(name, None)
+            self.not_patched.pop(name, None)
+            if self._is_too_old(module):
+                return
+            done: list[RemovablePatch] = []
+            try:
+                patches = self._load().patches(module, self._tracer)
+                for patch in patches:
+                    done.append(patch)
+                    patch.install()
+            except BaseException as error:  # half a patch is none: the library shall be as it was
+                self.not_patched[name] = f"patching it failed: {type(error).__name__}: {to_text(error):.200}"
+                for patch in reversed(done):
+                    with _guard:
+                        patch.remove()
+                raise
+            self._patches[name] = patches
+
+    def _is_too_old(self, module: ModuleType) -> bool:
+        if self._distribution is None or self._minimum is None:
+            return False
+        from sls_tracing.instrumentation._versions import is_older, loaded_version
+
+        version = _guard.call(None, loaded_version, module, self._distribution)
+        if version is None or not is_older(version, self._minimum):
+            return False
+        reason = f"{self._distribution} {version:.50} is older than {self._minimum}"
+        self.not_patched[module.__name__] = reason
+        counters.add("instrumentation_unsupported_versions")
+        limited_log.warning(f"unsupported_{self._distribution}", "not instrumented: %s", reason)
+        return True
+
+
+def _package_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
 _guard = Guard("instrumentation_registry")
@@ -127,6 +240,13 @@ def installed() -> tuple[str, ...]:
     """Return the names that are installed now, whether their library has been imported yet or not."""
     with _lock:
         return tuple(name for name, library in _libraries.items() if library.enabled)
+
+
+def patched(name: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return which modules of the library ``name`` are patched now, and why others that are imported are not: for `sls-tracing doctor`."""
+    with _lock:
+        library = _libraries.get(name)
+        return ((), {}) if library is None else (library.patched, dict(library.not_patched))
 
 
 def install(
@@ -171,7 +291,7 @@ def _library(name: str) -> _Library:
     library = _libraries.get(name)
     if library is None:
         row = TABLE.get(name)
-        library = _third_party(name) if row is None else _Library(row.modules, partial(_load, row.adapter))
+        library = _third_party(name) if row is None else _Library(row.modules, partial(_load, row.adapter), *row[2:])
         _libraries[name] = library
     return library
 
@@ -187,7 +307,9 @@ def _third_party(name: str) -> _Library:
     found = {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
     if name in found:
         adapter = found[name].load()
-        return _Library(adapter.modules, lambda: adapter)
+        return _Library(
+            adapter.modules, lambda: adapter, getattr(adapter, "distribution", None), getattr(adapter, "minimum", None)
+        )
     names = sorted({*TABLE, *found})
     near = get_close_matches(str(name), names, n=1)
     advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"

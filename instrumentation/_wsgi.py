@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation._http import ServerCall
-from sls_tracing.instrumentation._redaction import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +24,7 @@ __all__ = ["TracedBody", "call_of", "describe", "serve"]
 _CALL = "sls_tracing.server_call"
 """Where a request's call is found in its environ, and the sign that the request is traced already."""
 
+_NO_HEADERS: dict[str, str] = {}
 _SAFE_PATH = re.compile(r"[A-Za-z0-9/_.~\-]*")
 _guard = Guard("instrumentation_wsgi")
 
@@ -46,13 +47,16 @@ def serve(
     """Call ``application`` under a server span and return its body.
 
     The span ends here if the body is whole, else with the body. ``is_complete(call, body)`` lets a framework say so of bodies
-    that have no ``len``.
+    that have no ``len``. A request that is traced already, by middleware or by the server around this one, goes on under that call.
     """
-    method = environ.get("REQUEST_METHOD", "")
-    headers, path = _guard.call({}, _headers, environ), _guard.call("", _path, environ)
-    call = ServerCall.start(tracer, component, method, headers, path, options)
-    if call is None:
+    if _CALL in environ:
         return application(environ, start_response)
+    method, headers, path = environ.get("REQUEST_METHOD", ""), _NO_HEADERS, ""
+    with _guard:
+        headers, path = _headers(environ), _path(environ)
+    call = ServerCall.start(tracer, component, method, headers, path, options, environ)
+    if call is None:
+        return _serve_under(ServerCall.under_way(method, path), application, environ, start_response)
     environ[_CALL] = call
     with call:
         try:
@@ -60,9 +64,12 @@ def serve(
         finally:
             # Off again: a server or a test may use the same dict for its next request.
             environ.pop(_CALL, None)
-            if not call.is_described:
-                describe(call, environ)
-    if hasattr(body, "__len__") or _is_file(environ, body) or _guard.call(False, is_complete, call, body):
+            describe(call, environ)
+    is_whole = hasattr(body, "__len__") or _is_file(environ, body)
+    if not is_whole:
+        with _guard:
+            is_whole = is_complete(call, body)
+    if is_whole:
         call.finish()
         return body
     return TracedBody(call, body)
@@ -70,18 +77,23 @@ def serve(
 
 def describe(call: ServerCall, environ: Environ) -> None:
     """Tag address and peer. Best called as late as a framework can: middleware such as ProxyFix corrects the environ on its way."""
-    call.is_described = True
-    if not call.is_recorded:
-        return
-    with _guard:
-        tags: dict[str, object] = {"http.url": _url(environ)}
-        address = environ.get("REMOTE_ADDR")
-        if address:
-            tags["peer.ipv6" if ":" in address else "peer.ipv4"] = address
-        port = str(environ.get("REMOTE_PORT", ""))
-        if port.isdecimal():
-            tags["peer.port"] = int(port)
-        call.set_tags(tags)
+    if not call.is_described:
+        call.describe(partial(_url, environ), environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT"))
+
+
+def _serve_under(
+    outer: ServerCall | None,
+    application: Callable[..., Iterable[bytes]],
+    environ: Environ,
+    start_response: Callable[..., Any],
+) -> Iterable[bytes]:
+    if outer is None:
+        return application(environ, start_response)
+    environ[_CALL] = outer
+    try:
+        return application(environ, start_response)
+    finally:
+        environ.pop(_CALL, None)
 
 
 class TracedBody:
@@ -121,7 +133,7 @@ class TracedBody:
 
 def _observed(call: ServerCall, start_response: Callable[..., Any]) -> Callable[..., Any]:
     def observing_start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        call.responded(status)
+        call.responded(status, headers)
         # Only when given: some servers' start_response takes two arguments.
         return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
 
@@ -138,8 +150,22 @@ def _is_file(environ: Environ, body: object) -> bool:
     return hasattr(body, "fileno") or hasattr(body, "filelike")
 
 
+class _Names(dict[str, str]):
+    """Header names by their keys in an environ, empty for other keys. A service meets the same few dozen again and again: 3 µs a request."""
+
+    def __missing__(self, key: str) -> str:
+        name = key[5:].replace("_", "-").lower() if key[:5] == "HTTP_" else ""
+        if len(self) < _MOST_NAMES and len(key) <= _LONGEST_NAME:
+            self[key] = name
+        return name
+
+
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+_names = _Names()
+
+
 def _headers(environ: Environ) -> dict[str, str]:
-    return {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key[:5] == "HTTP_"}
+    return {name: environ[key] for key in environ if (name := _names[key])}
 
 
 def _path(environ: Environ) -> str:
@@ -158,4 +184,4 @@ def _url(environ: Environ) -> str:
     if not _SAFE_PATH.fullmatch(path):
         path = quote(path.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
     query = environ.get("QUERY_STRING", "")
-    return redact_url(f"{environ.get('wsgi.url_scheme', 'http')}://{host}{path or '/'}{'?' if query else ''}{query}")
+    return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{path or '/'}{'?' if query else ''}{query}"

@@ -8,15 +8,19 @@ itself. Patching the class and never replacing it reaches applications that exis
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import flask
 from flask.ctx import RequestContext
+from flask.globals import _cv_request  # what flask.request looks up, at a quarter of its price
 from werkzeug.wsgi import ClosingIterator
 
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation import _wsgi
-from sls_tracing.instrumentation._patching import Patch
+from sls_tracing.instrumentation._function_patch import FunctionPatch
+from sls_tracing.instrumentation._http import ServerCall
+from sls_tracing.instrumentation._instances import Instances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,62 +28,87 @@ if TYPE_CHECKING:
 
     import opentracing
 
-    from sls_tracing.instrumentation._http import ServerCall
+    from sls_tracing.instrumentation._options import HTTPOptions
+    from sls_tracing.instrumentation._registry import RemovablePatch
     from sls_tracing.instrumentation._tracer_source import TracerSource
 
-__all__ = ["patches"]
+__all__ = ["instrument", "patches", "uninstrument"]
 
 _guard = Guard("instrumentation_flask")
+_request_context: Any = _cv_request.get
+_instances: dict[type, Instances] = {}
+"""By ``Flask``, which a reload replaces."""
 
 
-def patches(module: ModuleType, tracer: TracerSource) -> list[Patch]:
+def patches(module: ModuleType, tracer: TracerSource) -> list[RemovablePatch]:
     """Return the patches for ``flask.app``, not yet installed."""
-    hooks = _Hooks(tracer)
-    application = module.Flask
+    return [_instances_of(module.Flask).for_library(tracer)]
+
+
+def instrument(app: flask.Flask, tracer: opentracing.Tracer | None, http: HTTPOptions | None) -> None:
+    """Trace this application, with its own tracer and options."""
+    _instances_of(flask.Flask).add(app, tracer, http)
+
+
+def uninstrument(app: flask.Flask) -> None:
+    """Undo :func:`instrument`."""
+    _instances_of(flask.Flask).discard(app)
+
+
+def _instances_of(application: type) -> Instances:
+    instances = _instances.get(application)
+    if instances is None:
+        _instances.clear()
+        instances = _instances[application] = Instances(partial(_make_patches, application))
+    return instances
+
+
+def _make_patches(application: type, instances: Instances) -> list[FunctionPatch]:
+    hooks = _Hooks(instances)
     return [
-        Patch(application, "__call__", hooks.serve),
-        Patch(application, "wsgi_app", hooks.serve),
-        Patch(application, "full_dispatch_request", hooks.dispatch),
-        Patch(application, "handle_user_exception", hooks.handle_user_exception),
-        Patch(application, "handle_exception", hooks.handle_exception),
-        Patch(RequestContext, "copy", hooks.copy_context),
+        FunctionPatch(application, "__call__", hooks.serve),
+        FunctionPatch(application, "wsgi_app", hooks.serve),
+        FunctionPatch(application, "full_dispatch_request", hooks.dispatch),
+        FunctionPatch(application, "handle_user_exception", hooks.handle_user_exception),
+        FunctionPatch(application, "handle_exception", hooks.handle_exception),
+        FunctionPatch(RequestContext, "copy", hooks.copy_context),
     ]
 
 
 class _Hooks:
     """What runs around Flask's methods, in the order of a request. Each has wrapt's signature."""
 
-    def __init__(self, tracer: TracerSource) -> None:
-        self._tracer = tracer
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
 
     def serve(self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Around both WSGI entries; whichever comes first makes the span."""
-        tracer = self._tracer.active()
-        if tracer is None:
+        source = self._instances.source(instance)
+        tracer = None if source is None else source.active()
+        if source is None or tracer is None:
             return wrapped(*args, **kwargs)
         environ, start_response = _wsgi_arguments(*args, **kwargs)
-        if _wsgi.call_of(environ) is not None:
-            return wrapped(environ, start_response)
-        return _wsgi.serve(tracer, "flask", wrapped, environ, start_response, _is_complete, self._tracer.http)
+        return _wsgi.serve(tracer, "flask", wrapped, environ, start_response, _is_complete, source.http)
 
     def dispatch(
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Around ``full_dispatch_request``: the route is known, and a killed worker's span has its name already."""
-        call = self._current_call()
+        call = self._current_call(instance)
         if call is None:
             return wrapped(*args, **kwargs)
         with _guard:
-            request = flask.request
-            call.named(request.url_rule.rule if request.url_rule is not None else None)
+            request = _request_context().request
             _wsgi.describe(call, request.environ)
+            rule = request.url_rule
+            call.named(None if rule is None else rule.rule)
         return _with_completeness(call, wrapped(*args, **kwargs))
 
     def handle_user_exception(
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Around the handling of what a view raised: it may yet become a 404 or a proper answer."""
-        call = self._current_call()
+        call = self._current_call(instance)
         if call is not None:
             call.caught(_exception_argument(*args, **kwargs))
         return wrapped(*args, **kwargs)
@@ -88,7 +117,7 @@ class _Hooks:
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Around the making of a 500: for what had no handler, and for what a handler or hook raised itself."""
-        call = self._current_call()
+        call = self._current_call(instance)
         if call is None:
             return wrapped(*args, **kwargs)
         call.caught(_exception_argument(*args, **kwargs))
@@ -99,7 +128,8 @@ class _Hooks:
     ) -> Any:
         """Around ``RequestContext.copy``, which ``copy_current_request_context`` calls: the copy takes the span along."""
         context = wrapped(*args, **kwargs)
-        tracer = self._tracer.active()
+        source = self._instances.source(getattr(instance, "app", None))
+        tracer = None if source is None else source.active()
         if tracer is not None and type(context) is RequestContext:
             with _guard:
                 span = tracer.active_span
@@ -108,11 +138,13 @@ class _Hooks:
                     context._sls_tracing_parent = (tracer, span)  # type: ignore[attr-defined]
         return context
 
-    def _current_call(self) -> ServerCall | None:
+    def _current_call(self, app: Any) -> ServerCall | None:
         """Return the current request's call; None without one, as in ``test_request_context``."""
-        if self._tracer.active() is None or not flask.has_request_context():  # the first is the cheaper question by far
+        # The cheapest question first: without tracing it is the only one.
+        if ServerCall.current() is None or self._instances.source(app) is None:
             return None
-        return _wsgi.call_of(flask.request.environ)
+        context = _request_context(None)
+        return None if context is None else _wsgi.call_of(context.request.environ)
 
 
 class _CarryingContext(RequestContext):

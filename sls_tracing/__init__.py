@@ -11,30 +11,32 @@ model         the finished span       guard, metrics           nothing breaks th
 
 from typing import TYPE_CHECKING
 
-from sls_tracing.config import Config, init_tracer
-from sls_tracing.context import SpanContext
-from sls_tracing.decorator import traced
 from sls_tracing.lazy import lazily
-from sls_tracing.reporters import (
-    BatchingReporter,
-    CompositeReporter,
-    InMemoryReporter,
-    LoggingReporter,
-    NullReporter,
-)
-from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
-from sls_tracing.scope import active_span as current_span
-from sls_tracing.span import Span
-from sls_tracing.tracer import Tracer
 from sls_tracing.version import __version__
 
 if TYPE_CHECKING:
+    from sls_tracing.config import Config, init_tracer
+    from sls_tracing.context import SpanContext
+    from sls_tracing.decorator import traced
+    from sls_tracing.reporters import (
+        BatchingReporter,
+        CompositeReporter,
+        InMemoryReporter,
+        LoggingReporter,
+        NullReporter,
+    )
     from sls_tracing.samplers import (
         AdaptiveSampler,
+        ConstSampler,
         GuaranteedThroughputProbabilisticSampler,
+        ProbabilisticSampler,
+        RateLimitingSampler,
         RemoteControlledSampler,
     )
-    from sls_tracing.senders import HTTPSender, OTLPSender, UDPSender
+    from sls_tracing.scope import active_span as current_span
+    from sls_tracing.senders import HTTPSender, LogServiceSender, OTLPSender, UDPSender
+    from sls_tracing.span import Span
+    from sls_tracing.tracer import Tracer
 
 __all__ = [
     "AdaptiveSampler",
@@ -45,6 +47,7 @@ __all__ = [
     "GuaranteedThroughputProbabilisticSampler",
     "HTTPSender",
     "InMemoryReporter",
+    "LogServiceSender",
     "LoggingReporter",
     "NullReporter",
     "OTLPSender",
@@ -61,14 +64,35 @@ __all__ = [
     "traced",
 ]
 
+# Whoever asks for a name loads what it needs: `sls-tracing run` starts two processes, and the first one needs none of it.
 __getattr__ = lazily(
     __name__,
     {
-        "AdaptiveSampler": "sls_tracing.samplers",
-        "GuaranteedThroughputProbabilisticSampler": "sls_tracing.samplers",
-        "RemoteControlledSampler": "sls_tracing.samplers",
-        "HTTPSender": "sls_tracing.senders",
-        "OTLPSender": "sls_tracing.senders",
-        "UDPSender": "sls_tracing.senders",
+        **dict.fromkeys(("Config", "init_tracer"), "sls_tracing.config"),
+        "Span": "sls_tracing.span",
+        "SpanContext": "sls_tracing.context",
+        "Tracer": "sls_tracing.tracer",
+        "current_span": "sls_tracing.scope:active_span",
+        "traced": "sls_tracing.decorator",
+        **dict.fromkeys(
+            ("BatchingReporter", "CompositeReporter", "InMemoryReporter", "LoggingReporter", "NullReporter"),
+            "sls_tracing.reporters",
+        ),
+        **dict.fromkeys(
+            (
+                "AdaptiveSampler",
+                "ConstSampler",
+                "GuaranteedThroughputProbabilisticSampler",
+                "ProbabilisticSampler",
+                "RateLimitingSampler",
+                "RemoteControlledSampler",
+            ),
+            "sls_tracing.samplers",
+        ),
+        **dict.fromkeys(("HTTPSender", "LogServiceSender", "OTLPSender", "UDPSender"), "sls_tracing.senders"),
     },
 )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -264,6 +264,27 @@ _OTLP_PATHS = ("/v1/traces", "/otlp/traces")
 
 def _sender(values: Values, counters: Counters) -> Sender:
     endpoint = values["collector.endpoint"]
+    if values["log_service.enabled"] or values["log_service.endpoint"] is not None:
+        if endpoint is not None:
+            raise ConfigurationError(
+                "spans go either to collector.endpoint (JAEGER_ENDPOINT) or to log_service (SLS_TRACING_LOG_SERVICE); unset one of them"
+            )
+        from sls_tracing.senders.log_service import LogServiceSender
+
+        return LogServiceSender(
+            values["log_service.endpoint"] or "",
+            values["log_service.project"] or "",
+            values["log_service.logstore"] or "",
+            access_key_id=values["log_service.access_key_id"] or "",
+            access_key_secret=values["log_service.access_key_secret"] or "",
+            region=values["log_service.region"] or "",
+            signature=values["log_service.signature"] or "",
+            connect=values["log_service.connect"] or "",
+            dialect=values["log_service.dialect"] or "",
+            timeout=values["log_service.timeout"],
+            retry_for=values["log_service.retry_for"],
+            counters=counters,
+        )
     if endpoint is None:
         from sls_tracing.senders.udp import UDPSender
 

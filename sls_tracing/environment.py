@@ -78,6 +78,7 @@ VARIABLES: dict[str, Variable] = {
     "JAEGER_PASSWORD": Variable("collector.password"),
     "JAEGER_AUTH_TOKEN": Variable("collector.auth_token"),
     "JAEGER_REPORTER_TIMEOUT": Variable("collector.timeout", values.duration),
+    "SLS_TRACING_LOG_SERVICE": Variable("log_service.enabled"),
     "JAEGER_REPORTER_LOG_SPANS": Variable("logging"),
     "JAEGER_REPORTER_MAX_QUEUE_SIZE": Variable("reporter_queue_size"),
     "JAEGER_REPORTER_FLUSH_INTERVAL": Variable("reporter_flush_interval", values.duration),

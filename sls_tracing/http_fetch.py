@@ -60,13 +60,15 @@ def agent_url(host: str, port: int, path: str) -> str:
 
 
 class JSONFetcher:
-    """Asks one URL, again and again. ``timeout`` is in seconds, for the whole exchange.
+    """Asks one URL, again and again. ``timeout`` is in seconds, for the whole exchange; ``token`` is a bearer token, ``ca`` a PEM file of whom to trust.
 
     ``requests`` is imported here and not by the first question: that one is asked by a background thread, and a process that
     forks while a thread imports leaves the child with a module lock that nobody releases.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(
+        self, url: str, *, timeout: float = 10.0, max_bytes: int = MAX_ANSWER_BYTES, token: str = "", ca: str = ""
+    ) -> None:
         if (
             isinstance(timeout, bool)
             or not isinstance(timeout, (int, float))
@@ -79,6 +81,8 @@ class JSONFetcher:
         """For messages: without user, password and query."""
         self._timeout = timeout
         self._max_bytes = max_bytes
+        self._headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
+        self._ca = ca
         self._limit: _TimeLimit | None = None
         self._aborted = False
         _adapter_class()
@@ -122,7 +126,9 @@ class JSONFetcher:
                 session.mount("https://", adapter)
                 with session.get(
                     url,
-                    headers=_HEADERS,
+                    headers=self._headers,
+                    auth=_as_it_is if self._headers is not _HEADERS else None,  # else .netrc would beat the token
+                    verify=self._ca or True,
                     timeout=self._timeout,
                     stream=True,
                     allow_redirects=False,
@@ -143,6 +149,10 @@ class JSONFetcher:
         pairs = parameters if not hasattr(parameters, "items") else parameters.items()
         added = urlencode([(name, value) for name, value in pairs if name not in own], errors="replace")
         return self._parts._replace(query="&".join(filter(None, (self._parts.query, added)))).geturl()
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 class _TimeLimit:

@@ -17,13 +17,17 @@ __all__ = ["lazily"]
 
 
 def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for ``package`` that finds each name of ``modules`` in the module named there, once."""
+    """Return a ``__getattr__`` for ``package`` that finds each name of ``modules`` in the module named there, once.
+
+    ``module:other`` says that it is called ``other`` in there.
+    """
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - what it becomes
         module = modules.get(name)
         if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(importlib.import_module(module), name)
+        module, _, other = module.partition(":")
+        found = getattr(importlib.import_module(module), other or name)
         setattr(sys.modules[package], name, found)  # the next access finds it without us
         return found
 

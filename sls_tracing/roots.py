@@ -35,8 +35,11 @@ class Roots:
         trace_id_bits: int,
         ids: IdSource,
         follow_mesh: bool = False,
+        always: Decision | None = None,
     ) -> None:
         self._is_sampled = is_sampled
+        # Of a sampler that always says the same: it need not be asked. A plain tuple, which Python unpacks faster than its subclasses.
+        self._always = None if always is None else (always.sampled, always.tags)
         self._throttler = throttler
         self._bits = trace_id_bits
         self._ids = ids
@@ -48,7 +51,7 @@ class Roots:
             return _UNDECIDED, {}
         bits = self._bits
         trace_id = self._ids(bits) or self.id(bits)
-        sampled, tags = self._is_sampled(trace_id, operation_name)
+        sampled, tags = self._always or self._is_sampled(trace_id, operation_name)
         # Like Envoy and Jaeger's Go and Java clients: a root's span id is the low half of its trace id.
         span_id = trace_id & _LOW_64 or self.id(64)
         context = _new_tuple(
@@ -63,31 +66,26 @@ class Roots:
         B3 can send a decision without ids: the span is then a root that obeys it. Baggage and carried headers go on. A debug id
         (``jaeger-debug-id``) forces the trace if the throttler lets it, and becomes a tag of its root.
         """
-        if parent.trace_id is None:
-            if self._follow_mesh and parent.sampled is None:
+        trace_id, parent_id, _, sampled, debug, baggage, wide, carried, random, firehose = parent
+        tags = _NO_TAGS
+        if trace_id is None:
+            if self._follow_mesh and sampled is None:
                 return parent, {}
             trace_id = self.id(self._bits)
             span_id = trace_id & _LOW_64 or self.id(64)
             wide, random = self._bits == 128, True
+            debug_id = carried.get(DEBUG_ID)
+            if debug_id is not None:
+                if self.may_force(operation_name):
+                    tags = {DEBUG_ID: debug_id}
+                else:
+                    sampled, debug = None, False
         else:
-            trace_id, span_id, wide, random = parent.trace_id, self.id(64), parent.wide, parent.random
-        sampled, debug, tags = parent.sampled, parent.debug, _NO_TAGS
-        debug_id = parent.carried.get(DEBUG_ID) if parent.trace_id is None else None
-        if debug_id is not None:
-            if self.may_force(operation_name):
-                tags = {DEBUG_ID: debug_id}
-            else:
-                sampled, debug = None, False
+            span_id = self._ids(64) or self.id(64)
         if sampled is None:
             sampled, tags = self._is_sampled(trace_id, operation_name)
-        context = parent._replace(
-            trace_id=trace_id,
-            span_id=span_id,
-            parent_id=parent.span_id,
-            sampled=sampled,
-            debug=debug,
-            wide=wide,
-            random=random,
+        context = _new_tuple(
+            SpanContext, (trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried, random, firehose)
         )
         return context, {**tags} if sampled else {}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ContextVarsScopeManager", "Scope", "active_span"]
 
-_get = _SCOPE.get
+_get, _set = _SCOPE.get, _SCOPE.set
 _guard = Guard("scope")
 
 
@@ -33,20 +33,14 @@ class Scope(opentracing.Scope):  # type: ignore[misc]
 
     __slots__ = ("_finish_on_close", "_manager", "_previous", "_span")
 
-    def __init__(self, manager: opentracing.ScopeManager, span: opentracing.Span, finish_on_close: bool) -> None:
-        self._manager = manager
-        self._span = span
-        self._finish_on_close = finish_on_close
-        # Not the variable's token: a token can be used only in the context that made it, and a scope may be closed in a task or
-        # a generator that inherited it ("Token was created in a different Context").
-        self._previous = _get(None)
-        _SCOPE.set(self)
+    # Filled by `activate`: a class without an `__init__` in Python is made for half the instructions, and each active span needs one.
+    __init__ = object.__init__
 
     def close(self) -> None:
         """Make the span that was active before active again; finish this one if asked to at activation."""
         if _get(None) is not self:
             return
-        _SCOPE.set(self._previous)
+        _set(self._previous)
         if self._finish_on_close:
             self._span.finish()
 
@@ -62,7 +56,10 @@ class Scope(opentracing.Scope):  # type: ignore[misc]
             ):  # the span may be another tracer's, and the application's exception must be the one that goes on
                 self._span.set_tag("error", True)
                 self._span.log_kv(error_fields(error))
-        self.close()
+        if _get(None) is self:  # as `close`
+            _set(self._previous)
+            if self._finish_on_close:
+                self._span.finish()
 
 
 class ContextVarsScopeManager(opentracing.ScopeManager):  # type: ignore[misc]
@@ -73,7 +70,15 @@ class ContextVarsScopeManager(opentracing.ScopeManager):  # type: ignore[misc]
 
     def activate(self, span: opentracing.Span, finish_on_close: bool) -> Scope:
         """Make ``span`` active until the returned scope is closed."""
-        return Scope(self, span, finish_on_close)
+        scope: Scope = Scope()
+        scope._manager = self
+        scope._span = span
+        scope._finish_on_close = finish_on_close
+        # Not the variable's token: a token can be used only in the context that made it, and a scope may be closed in a task or
+        # a generator that inherited it ("Token was created in a different Context").
+        scope._previous = _get(None)
+        _set(scope)
+        return scope
 
     @property
     def active(self) -> opentracing.Scope | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sls_tracing import setting_values as values
@@ -137,6 +136,23 @@ SETTINGS: dict[str, Setting] = {
     "collector.verify": Setting(values.boolean, True, "false: any certificate will do"),
     "collector.ca": Setting(values.one_line, None, "file or folder of certificates to trust"),
     "collector.cert": Setting(values.one_line, None, "file of our own certificate and its key"),
+    # or straight into Log Service
+    "log_service.enabled": Setting(
+        values.boolean, False, "spans go into Log Service; what is not set here is read from STORAGE_ALIYUN_SLS_…"
+    ),
+    "log_service.endpoint": Setting(values.one_line, None, "the region's host; its presence turns it on"),
+    "log_service.project": Setting(values.one_line, None, "the project"),
+    "log_service.logstore": Setting(values.one_line, None, "the logstore; jaeger-span"),
+    "log_service.access_key_id": Setting(values.one_line, None, "access key of a RAM user", secret=True),
+    "log_service.access_key_secret": Setting(values.one_line, None, "its secret", secret=True),
+    "log_service.region": Setting(values.one_line, None, "for signature v4, where the endpoint does not tell it"),
+    "log_service.signature": Setting(values.choice("v1", "v4"), None, "how requests are signed: v1 or v4"),
+    "log_service.connect": Setting(values.url, None, "connect there with the same requests"),
+    "log_service.dialect": Setting(
+        values.choice("jaeger", "trace-service", "jaeger-plugin"), None, "how spans are written; jaeger"
+    ),
+    "log_service.timeout": Setting(values.seconds, 5.0, "seconds for one request"),
+    "log_service.retry_for": Setting(values.number, 30.0, "seconds during which a batch is tried again; 0 never"),
     # or your own
     "sender": Setting(values.object_with("send", "close"), None, "a sender of your own, behind our queue"),
     "reporter": Setting(
@@ -216,5 +232,7 @@ def _flattened(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _with_advice(key: str) -> str:
+    from difflib import get_close_matches  # for those alone who mistyped: 1 ms at import
+
     near = get_close_matches(key, SETTINGS, n=1, cutoff=0.75)
     return f"{key!r:.100}" + (f" (did you mean {near[0]!r}?)" if near else "")

@@ -38,23 +38,17 @@ class Span(opentracing.Span):  # type: ignore[misc]
     is_recording = True
     """Whether tags and logs are kept. Instrumentation asks before it gathers what is costly."""
 
-    def __init__(
-        self,
-        tracer: Tracer,
-        context: SpanContext,
-        operation_name: str,
-        start_time: float,
-        tags: dict[str, TagValue],
-        references: Sequence[Reference],
-    ) -> None:
-        self._tracer = tracer
-        self._context = context
-        self.operation_name = operation_name
-        self.start_time = start_time
-        self.finish_time: float | None = None
-        self.tags = tags
-        self.logs: list[LogRecord] = []
-        self._references = references
+    _tracer: Tracer
+    _context: SpanContext
+    operation_name: str
+    start_time: float
+    finish_time: float | None
+    tags: dict[str, TagValue]
+    logs: list[LogRecord]
+    _references: Sequence[Reference]
+
+    # Filled by `start_span`: without an `__init__` in Python, a span is made for half the instructions.
+    __init__ = object.__init__
 
     def set_operation_name(self, operation_name: str) -> Span:
         """Replace the name given at start."""

@@ -15,7 +15,7 @@ from sls_tracing.guard import Guard
 from sls_tracing.values import to_text
 
 # Upwards, against the order of the floors: the list of what is secret is one for the whole library, and it stands there.
-from sls_tracing.instrumentation._redaction import REDACTED, _is_secret, redact_text  # isort: skip
+from sls_tracing.instrumentation._redaction import REDACTED, is_secret_name, redact_text  # isort: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,7 +90,7 @@ class Arguments:
         return tuple(path.split("."))
 
     def _value(self, path: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if any(map(_is_secret, path)):
+        if any(map(is_secret_name, path)):
             return REDACTED
         value = self._parameters[path[0]](args, kwargs)
         for name in path[1:] if value is not _NOT_GIVEN else ():
@@ -192,7 +192,7 @@ def _joined(texts: Iterable[str], whole: Any) -> str:
 
 
 def _pair(written: str, key: object, item: object, depth: int, sign: str = ": ") -> str:
-    return written + sign + (REDACTED if _is_secret(to_text(key)) else _described(item, depth - 1))
+    return written + sign + (REDACTED if is_secret_name(to_text(key)) else _described(item, depth - 1))
 
 
 def _cut(text: str) -> str:
@@ -202,4 +202,4 @@ def _cut(text: str) -> str:
 
 def _redact(match: re.Match[str]) -> str:
     name, sign, value = match.groups()
-    return f"{name}{sign}{REDACTED if _is_secret(name) else value}"
+    return f"{name}{sign}{REDACTED if is_secret_name(name) else value}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import shutil
 import socket
+import subprocess
 import threading
 import time
+from concurrent.futures import Future
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import opentracing
 import pytest
 from hypothesis import settings
 
@@ -18,9 +24,23 @@ from sls_tracing.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-settings.register_profile("sls", deadline=None, derandomize=False)
+NODE_PACKAGE = "jaeger-client@3.19.0"
+
+settings.register_profile("sls", deadline=None)
+# For a run that must say the same twice (tox): the examples follow from the test, not from chance.
+settings.register_profile("repeatable", settings.get_profile("sls"), derandomize=True)
 settings.load_profile("sls")
+
+
+@pytest.fixture(autouse=True)
+def _global_tracer_of_its_own():
+    """What a test sets for OpenTracing's global tracer ends with the test: files share a process in an order of their own."""
+    before = opentracing.tracer, opentracing.is_tracer_registered
+    opentracing.tracer, opentracing.is_tracer_registered = opentracing.Tracer(), False
+    yield
+    opentracing.tracer, opentracing.is_tracer_registered = before
 
 
 @pytest.fixture
@@ -113,3 +133,64 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory) -> Path:
+    """The package and what it needs, installed by npm for this session."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("there is no npm here; where there is one, it has to work")
+    folder = tmp_path_factory.mktemp("node")
+    done = subprocess.run(
+        [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", NODE_PACKAGE],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "node_modules"
+
+
+@pytest.fixture
+def eventually():
+    """A function that calls a predicate until it is true, and returns what it returned; fails after 20 seconds."""
+
+    def poll(predicate):
+        deadline = time.monotonic() + 20
+        while True:
+            result = predicate()
+            if result:
+                return result
+            assert time.monotonic() < deadline, f"still {result!r}"
+            time.sleep(0.01)
+
+    return poll
+
+
+@pytest.fixture
+def serve():
+    """A function that serves an ASGI application over HTTP on this machine and returns its URL."""
+    from sls_tracing.backend.http_server import HTTPServer
+    from sls_tracing.backend.sockets import bind_tcp
+
+    with ExitStack() as stack:
+
+        def start(app):
+            sock = bind_tcp("127.0.0.1", 0, "--test")
+            started = Future()
+
+            async def run():
+                server = HTTPServer(app, sock)
+                stop = asyncio.Event()
+                await server.start()
+                started.set_result((asyncio.get_running_loop(), stop))
+                await stop.wait()
+                await server.stop()
+
+            thread = threading.Thread(target=lambda: asyncio.run(run()))
+            thread.start()
+            loop, stop = started.result(10)
+            stack.callback(thread.join)
+            stack.callback(loop.call_soon_threadsafe, stop.set)
+            return f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+        yield start

@@ -123,12 +123,32 @@ EVERY_KEY = {
 }
 
 
+LOG_SERVICE = {
+    "log_service": {
+        "enabled": True,
+        "endpoint": "cn-hangzhou.log.aliyuncs.com",
+        "project": "my-project",
+        "logstore": "spans",
+        "access_key_id": "id",
+        "access_key_secret": "secret",
+        "region": "cn-hangzhou",
+        "signature": "v4",
+        "connect": "http://127.0.0.1:9",
+        "dialect": "trace-service",
+        "timeout": 2,
+        "retry_for": 0,
+    }
+}
+
+
 def test_every_setting_can_be_written_in_the_dictionary():
     """None of the table's rows is left out here but those that exclude others."""
     read = read_dictionary(EVERY_KEY, strict=True)
+    read |= read_dictionary(LOG_SERVICE, strict=True)  # spans go there instead of to a collector
     missing = set(SETTINGS) - set(read)
     assert missing == {"collector.auth_token", "collector.ca", "collector.cert", "sender", "reporter"}
     make(EVERY_KEY).new_tracer().close()
+    make(LOG_SERVICE).new_tracer().close()
 
 
 def test_the_keys_of_jaeger_client_are_taken():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import sls_tracing.cli
 from sls_tracing.cli import COMMANDS
 from sls_tracing.cli.run import INTERPRETER
 from sls_tracing.environment import VARIABLES
@@ -74,6 +75,9 @@ parser.parse_args(sys.argv[2:])
 """
 
 
+VARIABLE = re.compile(r"\b(?:JAEGER|SLS_TRACING)_[A-Z0-9_]+[A-Z0-9]\b")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_within_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
@@ -83,6 +87,7 @@ def test_links_within_the_repository_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_variables_that_are_named_exist(page):
-    known = {*VARIABLES, *HTTP_VARIABLES, INTERPRETER}
-    for name in set(re.findall(r"\b(?:JAEGER|SLS_TRACING)_[A-Z0-9_]+[A-Z0-9]\b", page.read_text("utf-8"))):
+    commands = "".join(module.read_text("utf-8") for module in Path(sls_tracing.cli.__path__[0]).glob("*.py"))
+    known = {*VARIABLES, *HTTP_VARIABLES, INTERPRETER, *VARIABLE.findall(commands)}
+    for name in set(VARIABLE.findall(page.read_text("utf-8"))):
         assert name in known, f"{page.name} names {name}"

@@ -2,7 +2,7 @@
 
 The adjusters work on the rendered trace (:mod:`~sls_tracing.backend.trace_json`) and are those of
 jaegertracing/jaeger v1.65.0, cmd/query/app/querysvc/adjusters.go. Duplicates go before shared spans are separated, not after as there: a
-span that was delivered twice would otherwise get two ids. Clock skew is left as it is: Jaeger's own default since
+span that was delivered twice would otherwise get two ids. Clock skew is only warned of unless a bound is set: Jaeger's own default since
 v1.20, because the correction hid more than it helped (jaeger#1459, #2513).
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from sls_tracing.backend.clock_skew import adjust_clock_skew, warn
 from sls_tracing.backend.shared_spans import parent_index, separate_shared_spans
 
 if TYPE_CHECKING:
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["adjust"]
 
 
-def adjust(trace: JSONObject) -> JSONObject:
-    """Adjust the trace in place and return it."""
+def adjust(trace: JSONObject, max_clock_skew: float = 0.0) -> JSONObject:
+    """Adjust the trace in place and return it. ``max_clock_skew`` in seconds: how far spans may be moved; 0 moves none."""
     _sort_tags_and_log_fields(trace)
     _drop_duplicates(trace)
     separate_shared_spans(trace)
+    adjust_clock_skew(trace, max_clock_skew)
     _write_addresses(trace)
+    _move_sdk_tags_to_process(trace)
     _drop_references_to_nowhere(trace)
-    _warn_about_parents(trace)
     _put_parent_first(trace)
     return trace
 
@@ -75,32 +77,37 @@ def _write_address(tags: list[JSONObject], key: str) -> None:
             tag["type"], tag["value"] = "string", str(ipaddress.IPv4Address(tag["value"] & 0xFFFFFFFF))
 
 
+_SDK_TAGS = frozenset(
+    f"telemetry.{tag}" for tag in ("sdk.language", "sdk.name", "sdk.version", "distro.name", "distro.version")
+)
+
+
+def _move_sdk_tags_to_process(trace: JSONObject) -> None:
+    """What OpenTelemetry's library is called is said of the process; some exporters say it with each span."""
+    processes: dict[str, JSONObject] = trace["processes"]
+    names: dict[str, str] = {}
+    for span in trace["spans"]:
+        moved = [tag for tag in span["tags"] if tag["key"] in _SDK_TAGS]
+        if not moved:
+            continue
+        span["tags"] = [tag for tag in span["tags"] if tag["key"] not in _SDK_TAGS]
+        process = processes[span["processID"]]
+        tags = [tag for tag in process["tags"] if tag["key"] not in {each["key"] for each in moved}] + moved
+        with_moved = {**process, "tags": sorted(tags, key=_tag_key)}
+        name = names.setdefault(repr(with_moved), f"p{len(processes) + 1}")
+        processes.setdefault(name, with_moved)
+        span["processID"] = name
+    used = {span["processID"] for span in trace["spans"]}
+    if names:
+        trace["processes"] = {name: process for name, process in processes.items() if name in used}
+
+
 def _drop_references_to_nowhere(trace: JSONObject) -> None:
     for span in trace["spans"]:
         kept = [link for link in span["references"] if link["traceID"].strip("0")]
         if len(kept) < len(span["references"]):
             span["references"] = kept
-            _warn(span, "references to a trace with the id 0 were left out")
-
-
-def _warn_about_parents(trace: JSONObject) -> None:
-    """Mark spans whose id another span has too, and spans whose parent is not there; the UI shows both in yellow."""
-    known: set[str] = set()
-    for span in trace["spans"]:
-        if span["spanID"] in known:
-            _warn(span, "duplicate span IDs; skipping clock skew adjustment")
-        known.add(span["spanID"])
-    for span in trace["spans"]:
-        parent = parent_index(span)
-        if parent is None:
-            continue
-        parent_id = span["references"][parent]["spanID"]
-        if parent_id not in known:
-            _warn(span, f"invalid parent span IDs={parent_id}; skipping clock skew adjustment")
-
-
-def _warn(span: JSONObject, warning: str) -> None:
-    span["warnings"] = [*(span["warnings"] or ()), warning]
+            warn(span, "references to a trace with the id 0 were left out")
 
 
 def _put_parent_first(trace: JSONObject) -> None:

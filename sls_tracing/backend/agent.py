@@ -13,6 +13,8 @@ import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sls_tracing.backend.bounded_queue import BoundedQueue
+from sls_tracing.backend.zipkin_thrift import decode_emit_zipkin_batch, is_emit_zipkin_batch
+from sls_tracing.clock import Clock, wall_clock
 from sls_tracing.guard import Guard, LimitedLog, limited_log
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.thrift.decoding import DecodeError, decode_emit_batch
@@ -20,6 +22,7 @@ from sls_tracing.thrift.decoding import DecodeError, decode_emit_batch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sls_tracing.backend.client_losses import ClientLosses
     from sls_tracing.model import SpanRecord
 
 __all__ = ["Agent", "Protocol"]
@@ -45,18 +48,25 @@ class Agent:
     """Receives ``Agent.emitBatch`` on any number of UDP sockets and passes the spans of each datagram to ``submit``.
 
     Nothing is ever sent back. Counts ``agent_datagrams_received``, and of those ``…_dropped`` (no room in the queue of ``queue_bytes``)
-    and ``…_malformed``; what the kernel drops before is invisible here.
+    and ``…_malformed``; what the kernel drops before is counted by it (``sockets.py``). ``losses`` is told of each batch.
+
+    Every port takes Zipkin's ``emitZipkinBatch`` too, as Jaeger's agent does (v1.65.0 cmd/agent/app/builder.go: one handler for all); spans of it that
+    cannot be read are counted as ``agent_spans_rejected``.
     """
 
     def __init__(
         self,
-        submit: Callable[[Sequence[SpanRecord]], bool],
+        submit: Callable[[Sequence[SpanRecord], int], bool],
         *,
+        losses: ClientLosses | None = None,
         queue_bytes: int = 64 * 1024 * 1024,
+        clock: Clock = wall_clock,
         counters: Counters = counters,
         log: LimitedLog = limited_log,
     ) -> None:
         self._submit = submit
+        self._losses = losses
+        self._clock = clock
         self._queue: BoundedQueue[tuple[bytes, Protocol]] = BoundedQueue(queue_bytes)
         self._counters = counters
         self._log = log
@@ -102,14 +112,29 @@ class Agent:
 
     def _decode(self, datagram: bytes, protocol: Protocol) -> None:
         try:
-            batch = decode_emit_batch(datagram, protocol)
+            if is_emit_zipkin_batch(datagram):
+                intake = decode_emit_zipkin_batch(datagram, protocol, self._clock())
+                spans = intake.spans
+                if intake.rejected:
+                    self._counters.add("agent_spans_rejected", intake.rejected)
+                    self._log.warning(
+                        "agent_spans",
+                        "agent: %d spans of a datagram cannot be read: %s",
+                        intake.rejected,
+                        intake.reason,
+                    )
+            else:
+                batch = decode_emit_batch(datagram, protocol)
+                spans = batch.spans
+                if self._losses is not None:
+                    self._losses.saw(batch)
         except DecodeError as error:
             self._counters.add("agent_datagrams_malformed")
             self._log.warning(
                 "agent_malformed", "agent: malformed datagram of %d bytes (%s): %s", len(datagram), protocol, error
             )
         else:
-            self._submit(batch.spans)
+            self._submit(spans, len(datagram))
 
 
 class _Endpoint(asyncio.DatagramProtocol):

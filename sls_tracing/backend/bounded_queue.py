@@ -1,4 +1,4 @@
-"""A bounded queue between a producer that must never wait and one consumer thread that works in batches."""
+"""A bounded queue between producers that must never wait (or say for how long) and one consumer thread that works in batches."""
 
 from __future__ import annotations
 
@@ -27,24 +27,32 @@ class BoundedQueue(Generic[T]):
         self._finished = 0
         self._taken = 0
         self._closed = False
+        self._urgent = False  # whether somebody waits for what is queued
         lock = threading.Lock()
         self._ready = threading.Condition(lock)
         self._progress = threading.Condition(lock)
 
-    def put(self, item: T, weight: int) -> bool:
-        """Append ``item`` and return True; return False at once when it does not fit or the queue is closed.
+    def put(self, item: T, weight: int, *, urgent: bool = False, wait: float = 0.0) -> bool:
+        """Append ``item`` and return True; return False when it does not fit, after ``wait`` seconds, or at once if the queue is closed.
 
-        An item heavier than the whole queue is let into an empty one: it would never fit otherwise.
+        An item heavier than the whole queue is let into an empty one: it would never fit otherwise. An ``urgent`` one ends the consumer's
+        waiting for company.
         """
         with self._ready:
-            if self._closed or (self._queued + weight > self.capacity and self._queued):
+            if wait and not self._has_room(weight):
+                self._progress.wait_for(lambda: self._closed or self._has_room(weight), wait)
+            if self._closed or not self._has_room(weight):
                 return False
             self._items.append((item, weight))
             self._queued += weight
             self._accepted += weight
-            if self._queued >= self._wanted:
+            self._urgent = self._urgent or urgent
+            if urgent or self._queued >= self._wanted:
                 self._ready.notify()
             return True
+
+    def _has_room(self, weight: int) -> bool:
+        return not self._queued or self._queued + weight <= self.capacity
 
     def take(self, weight: int, linger: float = 0.0) -> list[T]:
         """Wait for items and return them, oldest first; an empty list means closed and drained.
@@ -62,11 +70,13 @@ class BoundedQueue(Generic[T]):
                 taken.append(item)
                 self._taken += item_weight
             self._queued -= self._taken
+            self._progress.notify_all()
+            self._urgent = self._urgent and bool(self._items)
             return taken
 
     def _wait_for(self, weight: int, timeout: float | None) -> None:
         self._wanted = weight
-        self._ready.wait_for(lambda: self._queued >= weight or self._closed, timeout)
+        self._ready.wait_for(lambda: self._queued >= weight or self._closed or self._urgent, timeout)
         self._wanted = 1
 
     def done(self) -> None:
@@ -87,6 +97,7 @@ class BoundedQueue(Generic[T]):
         with self._ready:
             self._closed = True
             self._ready.notify()
+            self._progress.notify_all()
 
     def __len__(self) -> int:
         """The weight that waits."""

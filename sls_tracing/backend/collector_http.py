@@ -1,13 +1,14 @@
 """The collector's doors for HTTP: Jaeger's Thrift (14268), Zipkin (9411) and OTLP (4318), each an application of its own.
 
 All three do the same with a request: choose a decoder by its content type, read and decode within bounds, submit the spans to the
-collector's queue. They differ in their answers, which are those of the servers that the clients were written for: Jaeger's collector
+collector, and answer when they are stored. They differ in their answers, which are those of the servers that the clients were written for: Jaeger's collector
 (jaegertracing/jaeger v1.65.0 cmd/collector/app/handler/http_handler.go), OpenTelemetry's zipkinreceiver and the OTLP specification. Where
-Jaeger drops spans in silence when its queue is full, ours says so: 503 with Retry-After.
+Jaeger drops spans in silence when its queue is full, or its store away, ours says so: 503 with Retry-After.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -25,9 +26,11 @@ from sls_tracing.thrift.decoding import decode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+    from concurrent.futures import Future
 
     from starlette.requests import Request
 
+    from sls_tracing.backend.collector import Outcome
     from sls_tracing.model import SpanRecord
 
 __all__ = ["CollectorHTTP"]
@@ -35,12 +38,15 @@ __all__ = ["CollectorHTTP"]
 Decoder: TypeAlias = Callable[[bytes, float], Intake]
 """Makes spans of a body that arrived at a time in seconds. Raises DecodeError."""
 
+STORE_TIMEOUT = 25.0
+"""Seconds that a request waits until its spans are safe. Clients give up after 30 (OTLP's exporters: 10) and send again."""
+
 _THRIFT_TYPES = ("application/x-thrift", "application/vnd.apache.thrift.binary")
 _JSON, _PROTOBUF = "application/json", "application/x-protobuf"
 
 
 class CollectorHTTP:
-    """Makes the three applications, which share one set of bounds; ``submit`` is the collector's.
+    """Makes the three applications, which share one set of bounds; ``submit`` is the collector's ``submit_and_tell``.
 
     Counts for each door (``thrift``, ``zipkin``, ``otlp``) ``collector_<door>_requests`` and of those ``…_too_large``,
     ``…_malformed``, ``…_unsupported``, ``…_busy``, ``…_timed_out``, ``…_disconnected``, ``…_failed``; and ``…_spans_rejected``, spans that could not be read in
@@ -49,7 +55,7 @@ class CollectorHTTP:
 
     def __init__(
         self,
-        submit: Callable[[Sequence[SpanRecord]], bool],
+        submit: Callable[[Sequence[SpanRecord], int | None], Future[Outcome] | None],
         *,
         reader: BodyReader | None = None,
         clock: Clock = wall_clock,
@@ -57,7 +63,7 @@ class CollectorHTTP:
         log: LimitedLog = limited_log,
     ) -> None:
         self._submit = submit
-        self._reader = reader or BodyReader()
+        self.reader = reader or BodyReader()
         self._clock = clock
         self._counters = counters
         self._log = log
@@ -132,14 +138,34 @@ class CollectorHTTP:
     async def _receive(self, request: Request, door: str, decode: Decoder) -> Intake:
         """Read, decode, submit; return what came. Raises :class:`RefusedError`."""
         now = self._clock()
-        intake = await self._reader.decode(request, lambda body: decode(body, now))
+        size = 0
+
+        def decoded(body: bytes) -> Intake:
+            nonlocal size
+            size = len(body)
+            return decode(body, now)
+
+        intake = await self.reader.decode(request, decoded)
+        await self.store(door, intake, size)
+        return intake
+
+    async def store(self, door: str, intake: Intake, size: int) -> None:
+        """Submit what came through ``door`` in ``size`` bytes and return when it is stored. Raises :class:`RefusedError`."""
         if intake.rejected:
             self._counters.add(f"collector_{door}_spans_rejected", intake.rejected)
             text = "collector: %d spans of a request to the door for %s cannot be read: %s"
             self._log.warning(f"collector_{door}_spans", text, intake.rejected, door, intake.reason)
-        if not self._submit(intake.spans):
+        stored = self._submit(intake.spans, size)
+        if stored is None:
             raise busy("the queue of spans is full; send these again later")
-        return intake
+        try:
+            outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(stored)), STORE_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise busy("the store takes too long; send these again later") from None
+        if outcome == "later":
+            raise busy("the store does not take spans now; send these again later")
+        if outcome == "refused":
+            raise RefusedError(500, "failed", "the store refused some of the spans; the log of this server tells why")
 
     async def _serve(
         self, door: str, work: Callable[[], Awaitable[Response]], refuse: Callable[[RefusedError], Response]

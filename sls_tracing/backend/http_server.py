@@ -14,16 +14,21 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from sls_tracing.backend.serving import ServingSettings
+
 __all__ = ["HTTPServer"]
 
 GRACE = 5
 """Seconds that requests in progress get to finish when the server stops."""
 
+LONGEST_HEAD = 64 * 1024
+"""Bytes of a request's first line and headers: a search names its tags in its URL."""
+
 
 class HTTPServer:
-    """Serves one ASGI application on one listening socket, from :meth:`start` to :meth:`stop`."""
+    """Serves one ASGI application on one listening socket, from :meth:`start` to :meth:`stop`. Of ``settings`` it takes TLS."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket, settings: ServingSettings | None = None) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -33,6 +38,9 @@ class HTTPServer:
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
+            ssl_certfile=(settings and settings.tls_cert) or None,
+            ssl_keyfile=(settings and settings.tls_key) or None,
         )
         self._server = _Server(config)
         self._sock = sock

@@ -9,17 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sls_tracing.log_service import TraceQuery
+
+if TYPE_CHECKING:
+    from sls_tracing.log_service.trace_query import Order
 
 __all__ = [
     "ParameterError",
     "Parameters",
     "first",
     "flag",
+    "parse_dependencies",
     "parse_duration",
+    "parse_limit",
     "parse_microseconds",
+    "parse_milliseconds",
+    "parse_sort",
+    "parse_tags_json",
     "parse_trace_id",
     "parse_trace_ids",
     "parse_trace_query",
@@ -27,9 +35,23 @@ __all__ = [
 
 Parameters: TypeAlias = Mapping[str, Sequence[str]]
 
+ALL_SERVICES = "*"
+"""What stands in ``service`` for every service; Jaeger's API has no word for it."""
+
+SORTS: Mapping[str, Order] = {
+    "recent": "recent",
+    "longest": "longest",
+    "shortest": "shortest",
+    "spans": "most_spans",
+    "errors": "most_errors",
+}
+"""What ``sort``, a parameter that Jaeger has not, makes of "the first ``limit``": of all that match, and as in the pages' addresses."""
+
 DEFAULT_LIMIT = 100
 DEFAULT_LOOKBACK = 48 * 3600.0
 """Seconds before now where a search begins that names no start."""
+
+DEPENDENCIES_LOOKBACK = 24 * 3600.0
 
 _INT32 = 2**31
 _INT64 = 2**63
@@ -63,14 +85,14 @@ def parse_trace_query(parameters: Parameters, now: float) -> TraceQuery:
     shortest = parse_duration(parameters, "minDuration")
     longest = parse_duration(parameters, "maxDuration")
     tags = _parse_tags(parameters)
-    limit = _parse_limit(parameters)
+    limit = parse_limit(parameters) or DEFAULT_LIMIT
     service = first(parameters, "service")
     if not service:
         raise ParameterError("parameter 'service' is required")
     if shortest and longest and longest < shortest:
         raise ParameterError("'maxDuration' should be greater than 'minDuration'")
     return TraceQuery(
-        service=service,
+        service="" if service == ALL_SERVICES else service,
         operation=first(parameters, "operation"),
         tags=tags,
         min_duration=shortest or None,
@@ -78,7 +100,25 @@ def parse_trace_query(parameters: Parameters, now: float) -> TraceQuery:
         start_min=now - DEFAULT_LOOKBACK if start is None else start,
         start_max=now if end is None else end,
         limit=limit,
+        order=parse_sort(parameters, "sort"),
     )
+
+
+def parse_sort(parameters: Parameters, name: str) -> Order:
+    """Read which of all traces that match are the first ones; the most recent unless told otherwise."""
+    text = first(parameters, name) or "recent"
+    if text not in SORTS:
+        raise ParameterError(f"parameter '{name}' is one of {', '.join(SORTS)}, not {text[:40]!r}")
+    return SORTS[text]
+
+
+def parse_dependencies(parameters: Parameters, now: float) -> tuple[float, float]:
+    """Return the end of the time that dependencies are asked for, and its length, in seconds."""
+    end = parse_milliseconds(parameters, "endTs")
+    lookback = parse_milliseconds(parameters, "lookback")
+    if lookback is not None and lookback < 0:
+        raise ParameterError(f"unable to parse param 'lookback': {lookback:g} s is negative")
+    return now if end is None else end, DEPENDENCIES_LOOKBACK if lookback is None else lookback
 
 
 def parse_trace_ids(parameters: Parameters) -> list[int]:
@@ -99,6 +139,12 @@ def parse_microseconds(parameters: Parameters, name: str) -> float | None:
     return _parse_integer(name, text, _INT64) / 1e6 if text else None
 
 
+def parse_milliseconds(parameters: Parameters, name: str) -> float | None:
+    """Read milliseconds, of a duration or since the epoch; return seconds, or None when it is absent."""
+    text = first(parameters, name)
+    return _parse_integer(name, text, _INT64) / 1e3 if text else None
+
+
 def parse_duration(parameters: Parameters, name: str) -> float:
     """Read a duration as Go writes it ("1.2s", "1m30s", "500us"); return seconds, 0 when it is absent."""
     text = first(parameters, name)
@@ -116,12 +162,13 @@ def parse_duration(parameters: Parameters, name: str) -> float:
     return -seconds if match[1] == "-" else seconds
 
 
-def _parse_limit(parameters: Parameters) -> int:
-    text = first(parameters, "limit")
-    limit = _parse_integer("limit", text, _INT32) if text else 0
+def parse_limit(parameters: Parameters, name: str = "limit") -> int:
+    """Read how many traces are wanted; 0 when that is absent."""
+    text = first(parameters, name)
+    limit = _parse_integer(name, text, _INT32) if text else 0
     if limit < 0:
-        raise ParameterError(f"unable to parse param 'limit': {limit} is negative")
-    return limit or DEFAULT_LIMIT
+        raise ParameterError(f"unable to parse param '{name}': {limit} is negative")
+    return limit
 
 
 def _parse_integer(name: str, text: str, bound: int) -> int:
@@ -141,18 +188,19 @@ def _parse_tags(parameters: Parameters) -> dict[str, str]:
             raise ParameterError(f"malformed 'tag' parameter, expecting key:value, received: {text[:100]}")
         tags[key] = value
     for text in parameters.get("tags", ()):
-        tags.update(_parse_tags_json(text))
+        tags.update(parse_tags_json(text))
     return tags
 
 
-def _parse_tags_json(text: str) -> dict[str, str]:
+def parse_tags_json(text: str, name: str = "tags") -> dict[str, str]:
+    """Read a JSON object of texts."""
     try:
         tags = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ParameterError(f"malformed 'tags' parameter, cannot unmarshal JSON: {error}") from error
+        raise ParameterError(f"malformed '{name}' parameter, cannot unmarshal JSON: {error}") from error
     if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
         raise ParameterError(
-            "malformed 'tags' parameter, cannot unmarshal JSON: an object with text values is expected, "
+            f"malformed '{name}' parameter, cannot unmarshal JSON: an object with text values is expected, "
             'as in {"error":"true"}'
         )
     return tags

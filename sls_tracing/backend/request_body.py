@@ -74,14 +74,28 @@ class BodyReader:
         body = bytearray()
         try:
             await self._read_in_time(request, body)
+            return await self._in_turn(lambda: self._unpack_and_decode(body, coding, decode))
+        finally:
+            self._forget(body)
+
+    async def decode_whole(self, body: bytes, decode: Callable[[bytes], T]) -> T:
+        """As :meth:`decode`, for a body that another server has read and unpacked (gRPC's), within bounds of its own."""
+        if self._in_progress + len(body) > self.max_in_progress:
+            raise _too_many()
+        self._in_progress += len(body)
+        try:
+            return await self._in_turn(lambda: decode(body))
+        finally:
+            self._in_progress -= len(body)
+
+    async def _in_turn(self, decode: Callable[[], T]) -> T:
+        try:
             async with self._turn:
-                return await run_in_threadpool(self._unpack_and_decode, body, coding, decode)
+                return await run_in_threadpool(decode)
         except TooMuchError as error:
             raise RefusedError(413, "too_large", str(error)) from None
         except DecodeError as error:
             raise RefusedError(400, "malformed", str(error)) from None
-        finally:
-            self._forget(body)
 
     async def _read_in_time(self, request: Request, body: bytearray) -> None:
         try:
@@ -102,7 +116,7 @@ class BodyReader:
             if len(body) + len(chunk) > self.max_bytes:
                 refused = self._too_large()
             elif self._in_progress + len(chunk) > self.max_in_progress:
-                refused = busy("too many bodies at once; send this one again later")
+                refused = _too_many()
             else:
                 self._in_progress += len(chunk)
                 body += chunk
@@ -120,6 +134,10 @@ class BodyReader:
 
     def _unpack_and_decode(self, body: bytearray, coding: str, decode: Callable[[bytes], T]) -> T:
         return decode(unpack(bytes(body), coding, self.max_unpacked) if coding else bytes(body))
+
+
+def _too_many() -> RefusedError:
+    return busy("too many bodies at once; send this one again later")
 
 
 def _coding(request: Request) -> str:

@@ -6,11 +6,15 @@ import errno
 import logging
 import os
 import socket
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sls_tracing.exceptions import ConfigurationError
 
-__all__ = ["bind_tcp", "bind_udp", "bind_usual_tcp"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["bind_tcp", "bind_udp", "bind_usual_tcp", "bind_usual_udp", "udp_drops"]
 
 logger = logging.getLogger("sls_tracing")
 
@@ -31,12 +35,23 @@ def bind_usual_tcp(host: str, port: int | None, usual: int, option: str) -> sock
 
     For doors that not every user asked for: that one of them is taken by another program must not keep the rest from starting.
     """
+    return _bind_usual(bind_tcp, host, port, usual, option)
+
+
+def bind_usual_udp(host: str, port: int | None, usual: int, option: str) -> socket.socket:
+    """Return a bound UDP socket; as :func:`bind_usual_tcp`."""
+    return _bind_usual(bind_udp, host, port, usual, option)
+
+
+def _bind_usual(
+    bind: Callable[[str, int, str], socket.socket], host: str, port: int | None, usual: int, option: str
+) -> socket.socket:
     if port is not None:
-        return bind_tcp(host, port, option)
+        return bind(host, port, option)
     try:
-        return bind_tcp(host, usual, option)
+        return bind(host, usual, option)
     except ConfigurationError as error:
-        sock = bind_tcp(host, 0, option)  # raises if it is the host that is wrong
+        sock = bind(host, 0, option)  # raises if it is the host that is wrong
         logger.warning("%s; taking port %d instead", error, sock.getsockname()[1])
         return sock
 
@@ -78,3 +93,19 @@ def _resolve(host: str, port: int, kind: socket.SocketKind) -> tuple[socket.Addr
         raise ConfigurationError(f"cannot resolve the host {host!r} ({error}); {remedy}") from error
     family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     return family, address
+
+
+def udp_drops(ports: Iterable[int]) -> int:
+    """Return how many datagrams the kernel dropped at our UDP ports because the receive buffer was full; 0 where it does not tell (Linux does)."""
+    wanted = set(ports)
+    drops = 0
+    for table in ("/proc/self/net/udp", "/proc/self/net/udp6"):
+        try:
+            lines = Path(table).read_text("ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) in wanted:
+                drops += int(fields[-1])
+    return drops

@@ -56,14 +56,15 @@ class _Processes:
 
     def __init__(self) -> None:
         self.by_name: dict[str, JSONObject] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[object, str] = {}
 
     def name_of(self, process: Process) -> str:
-        tags = _key_values(process.tags)
-        # Comparing the rendered form keeps True, 1 and 1.0 apart, which compare equal in Python.
-        identity = repr((process.service_name, sorted(tags, key=lambda tag: str(tag["key"]))))
-        name = self._names.setdefault(identity, f"p{len(self._names) + 1}")
-        self.by_name.setdefault(name, {"serviceName": process.service_name, "tags": tags})
+        # With the types: True, 1 and 1.0 compare equal in Python.
+        identity = process.service_name, frozenset([(key, type(value), value) for key, value in process.tags.items()])
+        name = self._names.get(identity)
+        if name is None:
+            name = self._names[identity] = f"p{len(self._names) + 1}"
+            self.by_name[name] = {"serviceName": process.service_name, "tags": _key_values(process.tags)}
         return name
 
 
@@ -93,7 +94,7 @@ def _references(span: SpanRecord) -> list[JSONObject]:
     """Render all references; a parent that none of them names comes first, as CHILD_OF (converter/thrift/jaeger/to_domain.go)."""
     trace_id, parent_id = span.context.trace_id or 0, span.context.parent_id
     references = [_reference(reference) for reference in span.references]
-    if parent_id and not any(link.span_id == parent_id and link.trace_id == trace_id for link in span.references):
+    if parent_id and (trace_id, parent_id) not in [link[1:] for link in span.references]:
         parent = {"refType": "CHILD_OF", "traceID": trace_id_hex(trace_id), "spanID": span_id_hex(parent_id)}
         references.insert(0, parent)
     return references

@@ -6,18 +6,21 @@ import ipaddress
 import struct
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sls_tracing.thrift
 from sls_tracing.backend.intake import Intake
 from sls_tracing.backend.zipkin import span_from_zipkin
 from sls_tracing.backend.zipkin_v1 import from_v1
 from sls_tracing.thrift.decoding import read_struct
+from sls_tracing.thrift.rewriting import binary_from_compact_message
 from sls_tracing.thrift.schema import LOW_64, DecodeError
-from sls_tracing.thrift.screening import StructShape, check_binary_struct
+from sls_tracing.thrift.screening import StructShape, binary_from_message, check_binary_struct
 
-__all__ = ["decode_thrift"]
+__all__ = ["decode_emit_zipkin_batch", "decode_thrift", "is_emit_zipkin_batch"]
 
+_METHOD = "emitZipkinBatch"
+_SCREENS = {"compact": binary_from_compact_message, "binary": binary_from_message}
 _LIST_FIELD, _STOP = b"\x0f\x00\x01", b"\x00"
 _BOOL, _BYTES, _I16, _I32, _I64, _DOUBLE, _STRING = range(7)
 _NUMBERS = {_I16: ">h", _I32: ">i", _I64: ">q", _DOUBLE: ">d"}
@@ -28,10 +31,23 @@ def decode_thrift(body: bytes, now: float) -> Intake:
     if not body:
         raise DecodeError("an empty body, where a list of spans belongs")
     wrapped = _LIST_FIELD + body + _STOP  # as a struct it can be screened and read like any other
-    spans, shape = _spans_struct()
-    check_binary_struct(wrapped, shape)
+    check_binary_struct(wrapped, _spans_struct()[1])
+    return _take_all(wrapped, now)
+
+
+def is_emit_zipkin_batch(datagram: bytes) -> bool:
+    """Return whether this looks like a message to Zipkin's method, in either protocol."""
+    return _METHOD.encode() in datagram[: len(_METHOD) + 12]
+
+
+def decode_emit_zipkin_batch(datagram: bytes, protocol: Literal["compact", "binary"], now: float) -> Intake:
+    """Return the spans of an ``emitZipkinBatch`` message, as clients of 2016 send to port 5775. Raises :class:`DecodeError`."""
+    return _take_all(_SCREENS[protocol](datagram, _spans_struct()[1], _METHOD), now)
+
+
+def _take_all(screened: bytes, now: float) -> Intake:
     intake = Intake()
-    for span in read_struct(spans, wrapped).spans:
+    for span in read_struct(_spans_struct()[0], screened).spans or ():
         intake.take(lambda each: [span_from_zipkin(half, now) for half in from_v1(_from_thrift(each))], span)
     return intake
 

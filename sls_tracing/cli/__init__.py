@@ -29,10 +29,24 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("sls_tracing.cli.run", "run a program instrumented, without touching its code"),
+    "doctor": Command("sls_tracing.cli.doctor", "say what is wrong with tracing here, and what to do about it"),
     "all-in-one": Command("sls_tracing.cli.all_in_one", "agent, collector, store and query API in one process"),
+    "agent": Command("sls_tracing.cli.agent", "spans from this machine's services to a collector"),
+    "collector": Command("sls_tracing.cli.collector", "spans over HTTP into a trace store"),
+    "query": Command("sls_tracing.cli.query", "Jaeger's query API over a trace store"),
+    "log-service": Command("sls_tracing.cli.log_service", "the embedded Log Service behind Log Service's own HTTP API"),
+    "provision": Command(
+        "sls_tracing.cli.provision", "make what traces need in Log Service: project, logstore, index, dashboard"
+    ),
+    "search": Command("sls_tracing.cli.search", "search and analyse stored spans from a terminal"),
 }
 
-EXTRAS = dict.fromkeys(("anyio", "duckdb", "jinja2", "rich", "sqlglot", "starlette", "uvicorn"), "server")
+EXTRAS = {
+    **dict.fromkeys(
+        ("anyio", "duckdb", "jinja2", "prometheus_client", "rich", "sqlglot", "starlette", "uvicorn"), "server"
+    ),
+    "grpc": "grpc",
+}
 """Which extra of this distribution brings a module that a plain install does not have."""
 
 

@@ -25,6 +25,8 @@ BOOTSTRAP = Path(__file__).parent / "bootstrap"
 INTERPRETER = "SLS_TRACING_RUN_INTERPRETER"
 """The variable that tells a child which interpreter has this package; any other one stays as it is."""
 
+_PREFIXES = ("JAEGER_", "SLS_TRACING_")
+_HARMLESS = ("JAEGER_SERVICE_NAME", INTERPRETER)
 SETTING_IS_WRONG = 2
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
@@ -78,14 +80,19 @@ def interpreter() -> str:
 
 
 def _check_settings(environ: MutableMapping[str, str]) -> None:
-    from sls_tracing.config import check_settings
     from sls_tracing.exceptions import ConfigurationError
-    from sls_tracing.instrumentation import HTTPOptions
 
     if not environ.get("JAEGER_SERVICE_NAME", "").strip():
         raise ConfigurationError("the service has no name: say --service NAME, or set JAEGER_SERVICE_NAME")
+    if not any(name.startswith(_PREFIXES) for name in environ if name not in _HARMLESS):
+        return  # what is left at its default is right: this process need not load the library, half of what `run` costs
+    from sls_tracing.config import check_settings
+
     check_settings(environ)
-    HTTPOptions.from_environment(environ)
+    if any(name.startswith("SLS_TRACING_HTTP_") for name in environ):
+        from sls_tracing.instrumentation import HTTPOptions  # 10 ms, for those who set them
+
+        HTTPOptions.from_environment(environ)
 
 
 def _find(command: str, environ: MutableMapping[str, str]) -> str | None:

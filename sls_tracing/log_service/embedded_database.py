@@ -7,6 +7,7 @@ database can reach nothing outside itself and cannot be told otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from contextlib import contextmanager
@@ -87,6 +88,11 @@ class Database:
                 connection.rollback()
                 raise
             connection.commit()
+
+    def reclaim(self) -> None:
+        """Give back the memory of rows that were deleted; the next time, if somebody reads just now."""
+        with contextlib.suppress(LogServiceError), self.write_lock, self.connection() as connection:
+            connection.execute("CHECKPOINT")
 
     def close(self) -> None:
         """Write everything into the file and let go of it. Closing twice is fine."""

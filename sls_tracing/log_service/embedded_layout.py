@@ -13,7 +13,6 @@ new logs only, as on the real service.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from sls_tracing.log_service.logstore import LogGroup, LogServiceError
@@ -33,13 +32,16 @@ SQL_TYPES = {"text": "VARCHAR", "long": "BIGINT", "double": "DOUBLE"}
 MAX_COLUMNS = 256
 """Columns that fields get on their own account; those of the index come on top."""
 
+_SURELY_ALL = MAX_COLUMNS // 2
+"""As long as there are fewer columns, no field ever had to do without one: what has none is in no log."""
+
 TAG = "__tag__:"
 
 _BASE = ["time", "time_ns", "topic", "source", "rest"]
 _RESERVED = {"__time__": "time", "__topic__": "topic", "__source__": "source"}
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_LONG = re.compile(r"-?[1-9][0-9]{0,18}|0")
 _MAX_LONG = 2**63 - 1
+_LONGEST_LONG = len(str(-_MAX_LONG))
 _NOTHING = "{}"
 
 
@@ -59,6 +61,11 @@ class Layout:
         self.index = index
         self._newest = {column.field: column for column in self.columns}
         self.select = ", ".join((*_BASE, *(column.name for column in self.columns)))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """All fields that have a column."""
+        return frozenset(self._newest)
 
     def missing(self, index: Index, fields: Collection[str] = ()) -> list[Column]:
         """Return the columns to add before logs with ``fields`` can be stored under ``index``."""
@@ -110,7 +117,7 @@ class Layout:
 
     def field(self, name: str) -> Matcher:
         """See :class:`~sls_tracing.log_service.query.matching.Fields`."""
-        key = self.index.keys.get(name)
+        key = self.index.find(name)
         if key is not None:
             return Matcher(self._expression(name), key.tokens, key.case_sensitive, key.type in ("long", "double"))
         if name in _RESERVED:
@@ -152,12 +159,17 @@ class Layout:
 
     def column(self, name: str) -> str | None:
         """See :class:`~sls_tracing.log_service.query.analysis.Columns`."""
-        key = self.index.keys.get(name)
+        key = self.index.find(name)
         if key is not None:
             return self._expression(name) if key.doc_value else None
         if name in _RESERVED:
             return _RESERVED[name]
         return self._expression(name) if self.index.any_key or name.startswith(TAG) else None
+
+    def is_long(self, name: str) -> bool:
+        """See :class:`~sls_tracing.log_service.query.analysis.Columns`."""
+        key = self.index.find(name)
+        return name == "__time__" or (key is not None and key.type == "long")
 
     def _column(self, field: str) -> Column | None:
         """Return the column that new values of a field go to, None for the rest."""
@@ -169,8 +181,40 @@ class Layout:
         column = self._column(field)
         if column is not None:
             return column.name
-        path = '$."' + field.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return f"json_extract_string(rest, {sql_value(path)})"
+        if (within := self._within_json(field)) is not None:
+            return within
+        if len(self.columns) < _SURELY_ALL:
+            return "CAST(NULL AS VARCHAR)"
+        return f"json_extract_string(rest, {sql_value(_path(field))})"
+
+    def _within_json(self, field: str) -> str | None:
+        """Return the value of ``a.b`` in the JSON of ``a``, as the index has it or, if any key will do, as the logs have it."""
+        named = self.index.json_of(field)
+        if named is None and self.index.any_key:
+            parts = field.split(".")
+            heads = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+            head = next((each for each in heads if each in self._newest), None)
+            named = (head, field[len(head) + 1 :]) if head is not None else None
+        column = self._column(named[0]) if named is not None else None
+        if named is None or column is None:
+            return None
+        paths = [_path(named[1])]
+        if "." in named[1]:
+            paths.append("$" + "".join("." + _quoted(part) for part in named[1].split(".")))
+        values = [f"json_extract_string({column.name}, {sql_value(path)})" for path in paths]
+        value = values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+        found = self.index.find(field)
+        kind = SQL_TYPES[_stored_type(found.type)] if found is not None else "VARCHAR"
+        text = f"CASE WHEN json_valid({column.name}) THEN {value} END"
+        return text if kind == "VARCHAR" else f"TRY_CAST({text} AS {kind})"
+
+
+def _quoted(key: str) -> str:
+    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _path(key: str) -> str:
+    return "$." + _quoted(key)
 
 
 def _stored_type(index_type: str) -> str:
@@ -179,10 +223,16 @@ def _stored_type(index_type: str) -> str:
 
 def _take_long(rest: dict[str, str], field: str) -> int | None:
     text = rest.get(field)
-    if text is None or not _LONG.fullmatch(text) or abs(int(text)) > _MAX_LONG:
+    if text is None or len(text) > _LONGEST_LONG:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    if str(number) != text or abs(number) > _MAX_LONG:  # "007", " 7", "7_0" and other digits than ASCII's are text
         return None
     del rest[field]
-    return int(text)
+    return number
 
 
 def _double(text: str | None) -> float | None:

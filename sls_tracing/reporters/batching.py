@@ -43,7 +43,7 @@ class BatchingReporter:
     - ``max_batch_size``: spans given to the sender in one call (the sender cuts datagrams by bytes).
     - ``flush_interval``: seconds that a span waits at most when few come.
 
-    ``report`` costs one append and one comparison: a full batch wakes the thread, otherwise the thread wakes by itself. In a
+    ``report`` costs one append and one comparison: a batch wakes the thread, otherwise the thread wakes by itself. In a
     forked child the queue starts empty (the parent sends its own), with a new thread and a new socket. At exit of the
     interpreter it is closed with a bound of 5 seconds.
     """
@@ -73,6 +73,8 @@ class BatchingReporter:
         self._statistics = statistics if isinstance(statistics, ClientStatistics) else None
         self._max_queue_size = max_queue_size
         self._max_batch_size = max_batch_size
+        preferred = getattr(sender, "preferred_batch_size", None)
+        self._wake_at = min(max_batch_size, preferred) if isinstance(preferred, int) else max_batch_size
         self._flush_interval = flush_interval
         self._counters = counters
         self._closed = False
@@ -93,7 +95,7 @@ class BatchingReporter:
     def report(self, span: SpanRecord) -> None:
         """Queue it."""
         # deque.append is atomic; the length decides alone whether anything else has to happen. `_attention` is 1 until the thread
-        # runs, then a batch's size, then (thread woken) the queue's bound, and 0 when closed.
+        # runs, then what a sender likes to get, then (thread woken) the queue's bound, and 0 when closed.
         queue = self._queue
         queue.append(span)
         if len(queue) >= self._attention:
@@ -226,7 +228,7 @@ class BatchingReporter:
         while True:
             wake.wait(self._flush_interval)
             wake.clear()
-            self._look_again_at(self._max_batch_size)
+            self._look_again_at(self._wake_at)
             while queue:
                 marker = self._send_batch(queue)
                 if marker is not None:

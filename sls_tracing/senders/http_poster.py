@@ -22,9 +22,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.http_connection import TimeLimit, exchanging, make_adapter, quieten_urllib3
 from sls_tracing.identifiers import random_bits
 from sls_tracing.metrics import Counters, counters
-from sls_tracing.senders.http_connection import TimeLimit, exchanging, make_adapter, quieten_urllib3
 from sls_tracing.suppression import suppress
 
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ class HTTPPoster:
         if attempts > 1:
             self._counters.add("sender_http_retries", attempts - 1)
         return answer
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds until the server is asked again; 0 unless the last answer told to come later."""
+        return max(0.0, self._next_turn - time.monotonic())
 
     def stop_at(self, deadline: float) -> None:
         """Let nothing last longer than until ``deadline``, in seconds of ``time.monotonic``; what waits is tried once more at once."""

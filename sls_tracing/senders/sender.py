@@ -15,12 +15,13 @@ __all__ = ["Sender", "by_process"]
 class Sender(Protocol):
     """Encodes spans and hands them to a transport. All calls come from one thread at a time, the reporter's, but those marked.
 
-    Two more members are looked for, and may be absent:
+    Three more members are looked for, and may be absent:
 
     - ``statistics``, a :class:`~sls_tracing.senders.client_statistics.ClientStatistics`, is told of the spans that found the
       reporter's queue full, by any thread;
     - ``stop_at(deadline)``: the reporter is being closed, and nothing may take longer than until then (in seconds of
-      ``time.monotonic``). Called once, from the thread that closes, while another one may be in ``send``.
+      ``time.monotonic``). Called once, from the thread that closes, while another one may be in ``send``;
+    - ``preferred_batch_size``: spans that are worth a ``send``; the reporter's largest batch if absent.
     """
 
     def send(self, spans: Sequence[SpanRecord]) -> int:
@@ -37,8 +38,17 @@ class Sender(Protocol):
         """In a forked child: give up what is shared with the parent and start afresh."""
 
 
-def by_process(spans: Sequence[SpanRecord]) -> Iterable[tuple[Process, list[SpanRecord]]]:
+_PROCESS = 7
+"""The place of ``process`` in a ``SpanRecord``."""
+
+
+def by_process(spans: Sequence[SpanRecord]) -> Iterable[tuple[Process, Sequence[SpanRecord]]]:
     """Group by identity: equal processes of two tracers cost a batch more, comparing their tags would cost every span."""
+    if not spans:
+        return []
+    process = spans[0].process
+    if all([record[_PROCESS] is process for record in spans]):  # noqa: C419 - a generator costs three times as much
+        return [(process, spans)]
     groups: dict[int, tuple[Process, list[SpanRecord]]] = {}
     for record in spans:
         group = groups.get(id(record.process))

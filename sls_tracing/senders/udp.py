@@ -35,6 +35,11 @@ _QUIET = 10
 """Datagrams without a refusal until we believe that somebody listens: hosts limit how often they refuse (Linux: once a second)."""
 
 
+_WORTH_SENDING = 100
+"""Spans that are worth a datagram. Its own cost is spread by then, and work in small portions leaves the application its caches: at 5,000 spans a second,
+one in a thousand took 95 µs with portions of 500 and 55 µs with these (as with a reporter that does nothing). A burst still goes in large ones."""
+
+
 class UDPSender:
     """Sends ``Agent.emitBatch`` messages, one a datagram, each filled by measured bytes.
 
@@ -79,6 +84,7 @@ class UDPSender:
         self._socket = DatagramSocket(
             self.host, port, self._refused, family=_FAMILIES[socket_type], look_up_every=look_up_every
         )
+        self.preferred_batch_size = _WORTH_SENDING
         self.statistics = ClientStatistics()
         self._losses = self.statistics.snapshot()
         self._start_afresh()

@@ -5,7 +5,8 @@
     compact.py    TCompactProtocol, UDP 6831          binary.py     TBinaryProtocol, UDP 6832 and HTTP 14268
     varint.py     compact's integers
     screening.py  is this a well-formed message?      rewriting.py  the same of compact, and into binary
-    decoding.py   bytes to SpanRecords, through thriftpy2
+    usual.py      messages as clients write them, read in one pass: usual_binary.py, usual_compact.py
+    decoding.py   bytes to SpanRecords: that way, or any other message through thriftpy2
 
 Nothing is imported here: a client never loads thriftpy2, a collector never loads the encoders.
 """

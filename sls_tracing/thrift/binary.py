@@ -92,7 +92,10 @@ _pack_double = Struct(">10sdx").pack
 
 
 def _text_value(value: str) -> bytes:
-    data = text_bytes(value)
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        data = text_bytes(value)
     return _pack_length(_start_text, len(data)) + data + _STOP
 
 
@@ -163,8 +166,8 @@ class BinaryEncoder:
     def span(self, record: SpanRecord) -> bytes:
         """Return a whole ``Span`` struct."""
         try:
-            operation_name, context, references, start_time, finish_time, tags, logs = record[:7]
-            trace_id, span_id, parent_id, sampled, debug = context[:5]
+            operation_name, context, references, start_time, finish_time, tags, logs, _, _ = record
+            trace_id, span_id, parent_id, sampled, debug, _, _, _, _, firehose = context
             if trace_id is None or span_id is None:
                 raise ValueError("a context without ids")  # noqa: TRY301 - becomes an EncodeError like the rest
             head = _pack_ids(
@@ -172,13 +175,11 @@ class BinaryEncoder:
             ) + (self._names.get(operation_name) or self._name(operation_name))  # fmt: skip
             if references:
                 head += _one_reference(*references) if len(references) == 1 else _references(references)
-            start = round(start_time * 1e6)
-            duration = round(finish_time * 1e6) - start
+            start = (start_time * 1e6).__round__()  # `round` costs 500 instructions more
+            duration = (finish_time * 1e6).__round__() - start
             if duration < 0:  # noqa: PLR1730 - the wall clock was set back while the span ran; max() costs 0.1 µs
                 duration = 0
-            flags = DEBUG_FLAGS if debug else 1 if sampled else 0
-            if context.firehose:
-                flags |= FIREHOSE_FLAG
+            flags = (DEBUG_FLAGS if debug else 1 if sampled else 0) | (FIREHOSE_FLAG if firehose else 0)
             if tags:
                 head += _pack_rest_and_tags_header(
                     _flags_field, flags, _start_field, start, _duration_field, duration, _tags_field, len(tags)

@@ -1,5 +1,8 @@
 """Bytes to spans, what agent and collector do. The only place that touches thriftpy2.
 
+A message in the layout that clients write is read in one pass (``usual.py``). Every other one is screened, read by thriftpy2, and
+converted here, which decides what a message means and whether it is malformed.
+
 What is odd but readable is repaired as Jaeger's collector does, and noted in the span's ``warnings``; what is malformed raises
 :class:`DecodeError` and nothing else. (Semantics: Jaeger's ``model/converter/thrift/jaeger/to_domain.go`` at v1.65 and the names of its v2
 sanitizers, ``internal/jptrace/sanitizer``.)
@@ -28,14 +31,26 @@ from sls_tracing.thrift.schema import (
     DecodeError,
 )
 from sls_tracing.thrift.screening import StructShape, binary_from_message, check_binary_struct
+from sls_tracing.thrift.usual import NOT_USUAL
+from sls_tracing.thrift.usual_binary import read_binary_batch, read_binary_message
+from sls_tracing.thrift.usual_compact import read_compact_message
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from sls_tracing.model import ReferenceType, TagValue
 
-__all__ = ["Batch", "DecodeError", "decode_batch", "decode_emit_batch", "read_struct"]
+__all__ = [
+    "Batch",
+    "DecodeError",
+    "decode_batch",
+    "decode_emit_batch",
+    "read_any_batch",
+    "read_any_message",
+    "read_struct",
+]
 
+_READERS = {"compact": read_compact_message, "binary": read_binary_message}
 _SCREENS = {"compact": binary_from_compact_message, "binary": binary_from_message}
 _FIELDS = {TAG_STRING: "vStr", TAG_DOUBLE: "vDouble", TAG_BOOL: "vBool", TAG_LONG: "vLong", TAG_BINARY: "vBinary"}
 _ZEROES: dict[int, TagValue] = {TAG_STRING: "", TAG_DOUBLE: 0.0, TAG_BOOL: False, TAG_LONG: 0, TAG_BINARY: b""}
@@ -45,12 +60,28 @@ _FLAG_DEBUG = 2
 
 def decode_emit_batch(datagram: bytes, protocol: Literal["compact", "binary"]) -> Batch:
     """Return what one ``emitBatch`` message says. Raises :class:`DecodeError`."""
+    try:
+        return _READERS[protocol](datagram)
+    except NOT_USUAL:
+        return read_any_message(datagram, protocol)
+
+
+def read_any_message(datagram: bytes, protocol: Literal["compact", "binary"]) -> Batch:
+    """As :func:`decode_emit_batch`, always the general way: what tests hold the other one against."""
     arguments, _ = _shapes()
     return _to_batch(read_struct(_agent().Agent.emitBatch_args, _SCREENS[protocol](datagram, arguments)).batch)
 
 
 def decode_batch(body: bytes) -> Batch:
     """Return what a bare ``Batch`` struct in the binary protocol says, the body of a POST. Raises :class:`DecodeError`."""
+    try:
+        return read_binary_batch(body)
+    except NOT_USUAL:
+        return read_any_batch(body)
+
+
+def read_any_batch(body: bytes) -> Batch:
+    """As :func:`decode_batch`, always the general way."""
     _, batch = _shapes()
     check_binary_struct(body, batch)
     return _to_batch(read_struct(_agent().jaeger.Batch, body))

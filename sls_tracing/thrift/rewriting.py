@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 from struct import Struct
 
-from sls_tracing.thrift.schema import DecodeError
+from sls_tracing.thrift.schema import METHOD, DecodeError
 from sls_tracing.thrift.screening import (
     BOOL,
     DEPTH,
+    I16,
     I32,
     I64,
     STRUCT,
@@ -40,20 +41,21 @@ _C_TRUE, _C_FALSE, _C_I8, _C_I64, _C_DOUBLE, _C_STRING, _C_LIST, _C_SET, _C_MAP,
 )
 _C_FIXED = {_C_TRUE: 1, _C_FALSE: 1, _C_I8: 1, _C_DOUBLE: 8}  # bytes of an element of a list
 
+_pack_i16 = Struct(">3sh").pack
 _pack_i32 = Struct(">3si").pack
 _pack_i64 = Struct(">3sq").pack
 _pack_list = Struct(">3sBi").pack
 
 
-def binary_from_compact_message(message: bytes, arguments: StructShape) -> bytes:
-    """Return the arguments of a compact ``emitBatch`` message as a binary struct. Raises :class:`DecodeError`."""
+def binary_from_compact_message(message: bytes, arguments: StructShape, method: str = METHOD) -> bytes:
+    """Return the arguments of a compact message to ``method`` as a binary struct. Raises :class:`DecodeError`."""
     try:
         if message[0] != 0x82 or message[1] & 0x1F != 1:
             raise DecodeError("not a message of the compact protocol, version 1")
         check_type(message[1] >> 5)
         _, position = _varint(message, 2)
         name, position = _sized(message, position)
-        check_method(name)
+        check_method(name, method)
         binary = bytearray()
         _rewrite_struct(message, position, arguments, binary)
     except (IndexError, struct.error):
@@ -99,6 +101,9 @@ def _rewrite_struct(data: bytes, position: int, shape: StructShape, binary: byte
             binary += _pack_i32(header, value)
         elif inner is not None:
             position = _rewrite_inner(data, position, header, kind, inner, binary)
+        elif expected == I16:
+            value, position = _signed_varint(data, position)
+            binary += _pack_i16(header, value)
         elif expected == BOOL:
             binary += header + (b"\1" if kind == _C_TRUE else b"\0")
         else:

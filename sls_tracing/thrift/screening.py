@@ -104,8 +104,8 @@ def _wire_type(kind: object) -> int:
     return STRING if kind == 18 else kind  # thriftpy2's own number for ``binary``, which travels as a string
 
 
-def binary_from_message(message: bytes, arguments: StructShape) -> bytes:
-    """Return the arguments of a binary ``emitBatch`` message. Raises :class:`DecodeError`."""
+def binary_from_message(message: bytes, arguments: StructShape, method: str = METHOD) -> bytes:
+    """Return the arguments of a binary message to ``method``. Raises :class:`DecodeError`."""
     if len(message) < 12 or message[:3] != b"\x80\x01\x00":
         raise DecodeError("not a message of the strict binary protocol")
     check_type(message[3])
@@ -113,7 +113,7 @@ def binary_from_message(message: bytes, arguments: StructShape) -> bytes:
     start = 8 + length + 4  # behind the name comes the message's number
     if not 0 <= length <= len(message) - 12:
         raise DecodeError("truncated in its header")
-    check_method(message[8 : 8 + length])
+    check_method(message[8 : 8 + length], method)
     check_binary_struct(message, arguments, start)
     return message[start:]
 
@@ -124,10 +124,10 @@ def check_type(kind: int) -> None:
         raise DecodeError(f"message type {kind} is neither CALL nor ONEWAY")
 
 
-def check_method(name: bytes) -> None:
-    """Raise unless it is our method that is called."""
-    if name != METHOD.encode():
-        raise DecodeError(f"method {name[:40]!r} is not served here, only {METHOD}")
+def check_method(name: bytes, expected: str) -> None:
+    """Raise unless it is the expected method that is called."""
+    if name != expected.encode():
+        raise DecodeError(f"method {name[:40]!r} is not served here, only {expected}")
 
 
 def check_field(shape: StructShape, number: int, kind: int, expected: int) -> None:

@@ -3,16 +3,17 @@
 Three dictionary look-ups (key, type, value) replace the encoding of a tag; the type is among them because ``1 == 1.0 == True``. Nested
 dictionaries beat one dictionary of tuples by a third, since no tuple is made and hashed.
 
-What is remembered is bounded three ways. Long tags never enter. A key whose values are many (a URL with ids in it) clears only
-its own values when they reach a limit, so it cannot drive out the rest. And all together are cleared at a limit that only a
-program with thousands of keys meets. Clearing costs one more encoding of each tag that is still in use, nothing else.
+What is remembered is bounded three ways. Long tags never enter. A key whose values are many (a URL with ids in it) keeps the first of them and
+takes no more, so it cannot drive out the rest and costs no bookkeeping; after as many misses as would fill it several times, it begins again. And all
+together are cleared at a limit that only a program with a thousand keys meets. Clearing costs one more encoding of each tag that is still in use,
+nothing else.
 
 Threads may share it: each step is one dictionary operation, and two threads at worst encode the same tag twice.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sls_tracing.values import to_value
 
@@ -27,9 +28,13 @@ LONGEST = 160
 """Encoded bytes of a tag or name that is still remembered: with the limits below, at most about 2 MB an encoder."""
 MOST_TAGS = 4096
 MOST_VALUES = 256
+_PATIENCE = 4096
+"""Misses of a key with many values until others of them get their chance."""
+_KEY_COUNTS = 4
+"""A key with its tables takes the place of so many tags."""
 
-_Values: TypeAlias = "dict[TagValue, bytes]"
-_NOTHING: Final[dict[Any, Any]] = {}
+# By exact type of the value: how to find it among those remembered, and how to encode one that is not.
+_Kinds: TypeAlias = "dict[type, tuple[Callable[[Any], bytes | None], Callable[[Any], bytes]]]"
 
 
 class Remembered(dict[str, bytes]):
@@ -52,50 +57,79 @@ class Remembered(dict[str, bytes]):
 class TagEncoder:
     """Encodes the tags of one wire format. ``encode_key`` writes the start of a tag, ``encode_value`` (by exact type) the rest."""
 
-    __slots__ = ("_count", "_encode_key", "_encode_value", "_keys", "_tags")
+    __slots__ = ("_encode_key", "_encode_value", "_known", "count")
 
     def __init__(self, encode_key: Callable[[str], bytes], encode_value: Mapping[type, Callable[..., bytes]]) -> None:
         self._encode_key = encode_key
         self._encode_value = encode_value
-        self._keys = Remembered()
-        self._tags: dict[str, dict[type, _Values]] = {}
-        self._count = 0
+        self._known: dict[str, _Kinds] = {}
+        self.count = 0
+        """Tags that are remembered, a key counting as :data:`_KEY_COUNTS` of them."""
 
     def encode(self, tags: Mapping[str, TagValue]) -> bytes:
         """Return the tags one after the other, without the list's header."""
-        known = self._tags
+        known = self._known
         parts: list[bytes] = []
         try:
             for key, value in tags.items():  # a loop: a comprehension costs 0.2 µs more before Python 3.12
-                parts.append(known[key][type(value)].get(value) or self._tag(key, value))
+                find, add = known[key][type(value)]
+                parts.append(find(value) or add(value))
         except KeyError:  # a key that is new, or new with this type
             parts = [self._tag(key, value) for key, value in tags.items()]
         return b"".join(parts)
 
     def _tag(self, key: str, value: TagValue) -> bytes:
         kind = type(value)
-        encode_value = self._encode_value.get(kind)
-        if encode_value is None:
+        if kind not in self._encode_value:
             return self._tag(key, _plain(value))
-        known: bytes | None = self._tags.get(key, _NOTHING).get(kind, _NOTHING).get(value)
-        if known is not None:
-            return known
-        encoded = (self._keys.get(key) or self._keys.add(key, self._encode_key(key))) + encode_value(value)
-        # Zero and minus zero are equal but differ on the wire; a NaN is equal to nothing and would be added again and again.
-        if len(encoded) <= LONGEST and (kind is not float or (value and value == value)):  # noqa: PLR0124 - the NaN
-            self._remember(kind, key, value, encoded)
-        return encoded
+        kinds = self._known.get(key)
+        if kinds is None or kind not in kinds:
+            start = self._encode_key(key)
+            if len(start) > LONGEST:
+                return start + self._encode_value[kind](value)
+            self.make_room(_KEY_COUNTS)
+            values = _Values(self, kind, start, self._encode_value[kind])
+            kinds = self._known.setdefault(key, {})
+            kinds[kind] = (values.known.get, values.add)
+        find, add = kinds[kind]
+        return find(value) or add(value)
 
-    def _remember(self, kind: type, key: str, value: TagValue, encoded: bytes) -> None:
-        if self._count >= MOST_TAGS:
-            self._tags = {}
-            self._count = 0
-        values = self._tags.setdefault(key, {}).setdefault(kind, {})
-        if len(values) >= MOST_VALUES:
-            self._count -= len(values)
-            values.clear()
-        values[value] = encoded
-        self._count += 1
+    def make_room(self, number: int) -> None:
+        """Count ``number`` tags more; forget all others where they do not fit."""
+        if self.count + number > MOST_TAGS:
+            self._known = {}
+            self.count = 0
+        self.count += number
+
+
+class _Values:
+    """The values of one type under one key."""
+
+    __slots__ = ("_encode", "_encoder", "_is_float", "_room", "_start", "known")
+
+    def __init__(self, encoder: TagEncoder, kind: type, start: bytes, encode: Callable[[Any], bytes]) -> None:
+        self.known: dict[Any, bytes] = {}
+        self._encoder = encoder
+        self._start = start
+        self._encode = encode
+        self._is_float = kind is float
+        self._room = MOST_VALUES
+
+    def add(self, value: Any) -> bytes:
+        """Encode a value that is not remembered."""
+        encoded = self._start + self._encode(value)
+        room = self._room
+        self._room = room - 1
+        if room <= 0:
+            if room <= -_PATIENCE:
+                self._encoder.count -= len(self.known)
+                self.known.clear()
+                self._room = MOST_VALUES
+        # Zero and minus zero are equal but differ on the wire; a NaN is equal to nothing and would be added again and again.
+        elif len(encoded) <= LONGEST and not (self._is_float and (not value or value != value)):  # noqa: PLR0124 - the NaN
+            self._encoder.make_room(1)
+            self.known[value] = encoded
+        return encoded
 
 
 def _plain(value: object) -> TagValue:

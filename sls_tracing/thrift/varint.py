@@ -7,17 +7,20 @@ bytes long; two table look-ups of 14 bits replace four rounds of a loop.
 
 from __future__ import annotations
 
-__all__ = ["unsigned_varint", "zigzag", "zigzag_id", "zigzag_time"]
+__all__ = ["FOURTEEN_BITS", "SHORT_LENGTHS", "unsigned_varint", "zigzag", "zigzag_id", "zigzag_time"]
 
 # By joining one-byte strings: 1.5 ms at import, against 7.5 for the arithmetic 2 x 16,384 times.
 _ONE_MORE = [bytes((bits | 0x80,)) for bits in range(1 << 7)]
 _ONE_LAST = [bytes((bits,)) for bits in range(1 << 7)]
 
-_MORE = [low + high for high in _ONE_MORE for low in _ONE_MORE]
+_MORE = FOURTEEN_BITS = [low + high for high in _ONE_MORE for low in _ONE_MORE]
 """Fourteen bits as two bytes that more follow."""
 _LAST = _ONE_LAST + [low + high for high in _ONE_LAST[1:] for low in _ONE_MORE]
 """Up to fourteen bits as the one or two last bytes."""
 _MASK = (1 << 14) - 1
+_MASK_28 = (1 << 28) - 1
+SHORT_LENGTHS = _LAST
+"""The varint of each number below ``len(SHORT_LENGTHS)``, for those who cannot afford the call."""
 
 _SIGN = 1 << 63
 _TWICE_64 = (1 << 65) - 1
@@ -47,9 +50,9 @@ def zigzag_id(number: int) -> bytes:
     folded = number << 1 if number < _SIGN else _TWICE_64 - (number << 1)
     top = folded >> 56  # at most 8 bits: the fold of 64 bits is 64 bits long, and that of more is negative
     if top > 0:
-        return b"".join((
-            _MORE[folded & _MASK], _MORE[folded >> 14 & _MASK], _MORE[folded >> 28 & _MASK], _MORE[folded >> 42 & _MASK], _LAST[top]
-        ))  # fmt: skip
+        # In halves, since arithmetic on one digit of Python's (30 bits) costs a third of that on three.
+        low, high = folded & _MASK_28, folded >> 28 & _MASK_28
+        return b"".join((_MORE[low & _MASK], _MORE[low >> 14], _MORE[high & _MASK], _MORE[high >> 14], _LAST[top]))
     if folded < 0:
         raise OverflowError("an id beyond 64 bits")
     return unsigned_varint(folded)
@@ -61,5 +64,6 @@ def zigzag_time(microseconds: int) -> bytes:
     if 0 <= folded < 1 << 28:
         return _LAST[folded] if folded <= _MASK else _MORE[folded & _MASK] + _LAST[folded >> 14]
     if 1 << 42 <= folded < 1 << 56:
-        return _MORE[folded & _MASK] + _MORE[folded >> 14 & _MASK] + _MORE[folded >> 28 & _MASK] + _LAST[folded >> 42]
+        low, high = folded & _MASK_28, folded >> 28
+        return _MORE[low & _MASK] + _MORE[low >> 14] + _MORE[high & _MASK] + _LAST[high >> 14]
     return zigzag(microseconds)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
 import time
-from concurrent.futures import Future
-from contextlib import ExitStack
 
 import pytest
 
-from sls_tracing.backend.http_server import HTTPServer
-from sls_tracing.backend.sockets import bind_tcp
 from sls_tracing.context import SpanContext
 from sls_tracing.model import Process, Reference, SpanRecord
 
@@ -97,46 +91,3 @@ def send():
                 sock.sendto(datagram, ("127.0.0.1", port))
 
         yield send_all
-
-
-@pytest.fixture
-def eventually():
-    """A function that calls a predicate until it is true, and returns what it returned; fails after 20 seconds."""
-
-    def poll(predicate):
-        deadline = time.monotonic() + 20
-        while True:
-            result = predicate()
-            if result:
-                return result
-            assert time.monotonic() < deadline, f"still {result!r}"
-            time.sleep(0.01)
-
-    return poll
-
-
-@pytest.fixture
-def serve():
-    """A function that serves an ASGI application over HTTP on this machine and returns its URL."""
-    with ExitStack() as stack:
-
-        def start(app):
-            sock = bind_tcp("127.0.0.1", 0, "--test")
-            started = Future()
-
-            async def run():
-                server = HTTPServer(app, sock)
-                stop = asyncio.Event()
-                await server.start()
-                started.set_result((asyncio.get_running_loop(), stop))
-                await stop.wait()
-                await server.stop()
-
-            thread = threading.Thread(target=lambda: asyncio.run(run()))
-            thread.start()
-            loop, stop = started.result(10)
-            stack.callback(thread.join)
-            stack.callback(loop.call_soon_threadsafe, stop.set)
-            return f"http://127.0.0.1:{sock.getsockname()[1]}"
-
-        yield start

@@ -16,7 +16,7 @@ def run_agent(scenario, *, submit, counters, **options):
     """Run `scenario(agent, {protocol: port})` on an event loop and close the agent after it."""
 
     async def run():
-        agent = Agent(submit, counters=counters, **options)
+        agent = Agent(lambda spans, size: submit(spans), counters=counters, **options)
         ports = {}
         for protocol in ("compact", "binary"):
             sock = bind_udp("127.0.0.1", 0, "--test")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +104,18 @@ def test_many_producers_one_consumer():
     queue.close()
     consumer.join(10)
     assert sorted(seen) == sorted(item for items in accepted for item in items)
+
+
+def test_a_producer_may_wait_for_room():
+    """For as long as it says: until the consumer has taken something, until the queue is closed, or until the time is over."""
+    queue = BoundedQueue(10)
+    assert queue.put("first", 10)
+    assert not queue.put("too late", 1, wait=0.01)
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(queue.put, "second", 10, wait=30)
+        assert queue.take(10) == ["first"]
+        assert waiting.result(30)
+        waiting = executor.submit(queue.put, "third", 10, wait=30)
+        queue.close()
+        assert not waiting.result(30)
+    assert queue.take(10) == ["second"]

@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from sls_tracing.backend.collector import BATCH_SPANS, Collector
-from sls_tracing.log_service import open_trace_store
+from sls_tracing.backend.collector import BATCH_BYTES, Collector
+from sls_tracing.log_service import LogServiceError, open_trace_store
 from sls_tracing.metrics import Counters
 
 
@@ -76,21 +76,22 @@ def test_spans_are_written_in_batches(make_span):
     collector = Collector(slow)
     collector.submit([make_span()])
     assert slow.entered.wait(10)
-    for _ in range(2 * BATCH_SPANS):
-        collector.submit([make_span()])
+    for _ in range(8):
+        collector.submit([make_span()], BATCH_BYTES // 4)
     slow.permitted.set()
     assert collector.close()
-    assert sizes == [1, BATCH_SPANS, BATCH_SPANS]
+    assert sizes == [1, 4, 4]
 
 
 def test_a_full_queue_drops_the_new_spans(make_span):
     """The caller never waits; it is told, and the loss is counted."""
     slow, counters = Slow(), Counters()
-    collector = Collector(slow, capacity=10, counters=counters)
+    collector = Collector(slow, capacity=1000, counters=counters)
     collector.submit([make_span()])
     assert slow.entered.wait(10)
-    assert collector.submit([make_span()] * 10)
-    assert not collector.submit([make_span()])
+    assert collector.submit([make_span()] * 10, 900)
+    assert collector.queued_bytes == 900
+    assert not collector.submit([make_span()], 101)
     assert not collector.flush(timeout=0)
     slow.permitted.set()
     assert collector.close()
@@ -142,3 +143,55 @@ def test_close_is_bounded(make_span):
     assert not collector.close(timeout=0.01)
     slow.permitted.set()
     assert collector.close()
+
+
+def test_who_waits_is_told_when_spans_are_safe(make_span):
+    """Not before the write is done; "refused" if one of them could not be stored; None when there is no room."""
+    slow = Slow()
+    collector = Collector(slow, capacity=1000, counters=Counters())
+    first = collector.submit_and_tell([make_span()])
+    assert slow.entered.wait(10)
+    second = collector.submit_and_tell([make_span()], 1000)
+    assert collector.submit_and_tell([make_span()]) is None
+    assert not first.done()
+    assert not second.done()
+    slow.permitted.set()
+    assert (first.result(10), second.result(10)) == ("stored", "stored")
+    assert collector.submit_and_tell([]).result(0) == "stored"
+    assert collector.close()
+
+
+def test_of_several_that_wait_only_those_whose_spans_were_lost_are_told_so(store, make_span):
+    """Batches that were written together are told apart."""
+    gate = threading.Event()
+    spoiled = Spoiled(store)
+
+    class Gated:
+        def write(self, spans):
+            assert gate.wait(10)
+            spoiled.write(spans)
+
+    collector = Collector(Gated(), counters=Counters())
+    waiting = [
+        collector.submit_and_tell([make_span(name, span_id=n)]) for n, name in enumerate(("a", "b", "bad", "c"), 1)
+    ]
+    gate.set()
+    assert [each.result(10) for each in waiting] == ["stored", "stored", "refused", "stored"]
+    assert collector.close()
+
+
+def test_a_store_that_is_away_is_asked_once(make_span):
+    """An error that may pass: nothing is halved, and who waits may send again."""
+    counters = Counters()
+    asked = []
+
+    class Away:
+        def write(self, spans):
+            asked.append(len(spans))
+            raise LogServiceError("WriteQuotaExceed", "too much")
+
+    collector = Collector(Away(), counters=counters)
+    assert collector.submit_and_tell([make_span()] * 100).result(10) == "later"
+    assert collector.close()
+    assert asked == [100]
+    assert counters.get("collector_spans_failed") == 100

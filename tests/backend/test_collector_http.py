@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from urllib.parse import urlsplit
 
 import pytest
@@ -57,6 +58,7 @@ class Doors:
     def __init__(self, serve, **limits):
         self.spans = []
         self.takes = True
+        self.outcome = "stored"
         self.counters = Counters()
         doors = CollectorHTTP(
             self.submit, reader=BodyReader(**limits), clock=lambda: 1.7e9, counters=self.counters, log=LimitedLog()
@@ -65,10 +67,13 @@ class Doors:
             serve(app) for app in (doors.thrift_app(), doors.zipkin_app(), doors.otlp_app())
         )
 
-    def submit(self, spans):
-        if self.takes:
-            self.spans += spans
-        return self.takes
+    def submit(self, spans, size):
+        if not self.takes:
+            return None
+        self.spans += spans
+        stored = Future()
+        stored.set_result(self.outcome)
+        return stored
 
     def good(self):
         """Every door with a request that it takes."""
@@ -246,7 +251,7 @@ def test_compressed_bodies(doors, door, coding, pack):
     ("coding", "body", "status"),
     [
         ("gzip", b"garbage", 400),
-        ("gzip", gzip.compress(b"x" * 99)[:-9], 400),
+        ("gzip", gzip.compress(b"x" * 99, mtime=0)[:-9], 400),
         ("deflate", b"\xff", 400),
         ("br", b"", 415),
         ("gzip, gzip", b"", 415),
@@ -333,13 +338,26 @@ def test_the_collectors_own_queue(serve):
             assert go_on.wait(60)
             stored.extend(spans)
 
-    collector = Collector(Store(), capacity=10, counters=Counters())
-    url = serve(CollectorHTTP(collector.submit).thrift_app()) + "/api/traces"
-    statuses = [post(url, THRIFT, thrift_body(4)).status_code for _ in range(2002 // 4)]
+    collector = Collector(Store(), capacity=1000, counters=Counters())
+    url = serve(CollectorHTTP(collector.submit_and_tell).thrift_app()) + "/api/traces"
+    with ThreadPoolExecutor(20) as clients:
+        answers = [clients.submit(post, url, THRIFT, thrift_body(4)) for _ in range(20)]
+        wait(answers, return_when=FIRST_COMPLETED)  # a refusal: nothing is stored yet
+        assert not stored
+        go_on.set()
+        statuses = [answer.result().status_code for answer in answers]
     assert set(statuses) == {202, 503}
-    go_on.set()
     assert collector.close(30)
     assert len(stored) == 4 * statuses.count(202)
+
+
+@DOORS
+def test_spans_that_were_not_stored_are_not_acknowledged(doors, door):
+    """503 when the store may take them later, 500 when it never will."""
+    url, kind, body = doors.good()[door]
+    for outcome, status in (("later", 503), ("refused", 500), ("stored", 202 if door != "otlp" else 200)):
+        doors.outcome = outcome
+        assert post(url, kind, body).status_code == status
 
 
 def test_bodies_that_come_too_slowly(serve):
@@ -464,7 +482,8 @@ def test_memory_is_bounded():
             banner += line
             if "Ctrl-C" in line:
                 break
-        thrift, zipkin, otlp, query = re.findall(r"http://\S+", banner)
+        thrift, zipkin, otlp, *_ = re.findall(r"collect +(http://\S+)", banner)
+        query = re.search(r"query +(http://\S+)", banner)[1]
         urls = {"thrift": thrift, "zipkin": zipkin, "otlp": otlp, "zipkin-v1": zipkin.replace("v2", "v1")}
         try:
             assert post(zipkin, JSON, ZIPKIN_BODY).status_code == 202

@@ -36,7 +36,7 @@ class Running:
             banner += line
             if "Ctrl-C" in line:
                 break
-        self.compact, self.binary = map(int, re.findall(r"udp://127\.0\.0\.1:(\d+)", banner))
+        self.compact, self.binary, _ = map(int, re.findall(r"udp://127\.0\.0\.1:(\d+)", banner))
         self.url = re.search(r"query +(http://127\.0\.0\.1:\d+)", banner)[1]
 
     def __enter__(self):

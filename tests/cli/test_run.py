@@ -22,7 +22,7 @@ from sls_tracing.cli.run import BOOTSTRAP, INTERPRETER, interpreter, prepare_env
 from sls_tracing.thrift.decoding import decode_emit_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BIN = Path(sys.executable).parent
 RUN = [sys.executable, "-m", "sls_tracing", "run"]
@@ -128,8 +128,10 @@ def test_a_program_that_is_not_python(environ, tmp_path) -> None:
 
 
 @contextmanager
-def serving(arguments: list[str], environ: dict[str, str], cwd: Path, pattern: str) -> Iterator[str]:
-    """Start a server under `sls-tracing run` and give its address, found by ``pattern`` in what it prints."""
+def serving(
+    arguments: list[str], environ: dict[str, str], cwd: Path, pattern: str, stop: Callable[[int, int], None] = os.killpg
+) -> Iterator[str]:
+    """Start a server under `sls-tracing run` and give its address, found by ``pattern`` in what it prints. ``stop`` gets it SIGTERM."""
     process = subprocess.Popen(
         [*RUN, "--service", "shop", *arguments],
         env=environ,
@@ -148,8 +150,17 @@ def serving(arguments: list[str], environ: dict[str, str], cwd: Path, pattern: s
         else:
             pytest.fail("the server ended without saying where it listens")
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=20)
+        stop(process.pid, signal.SIGTERM)
+        try:
+            process.communicate(timeout=20)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill(process: int, _: int) -> None:
+    """uWSGI forgets to stop a worker that is still loading; how it ends is another test's matter."""
+    os.killpg(process, signal.SIGKILL)
 
 
 def fetch(url: str, seconds: float = 20.0) -> bytes:
@@ -174,6 +185,49 @@ def test_gunicorns_workers_are_traced(app, environ, receiver, options) -> None:
         assert receiver.spans(4) == [("shop", "GET /products/<int:number>")] * 4
 
 
+DJANGO = """
+    import django
+    from django.conf import settings
+    from django.http import HttpResponse
+    from django.urls import path
+
+    urlpatterns = [path("products/<int:number>", lambda request, number: HttpResponse(str(number)))]
+    settings.configure(ROOT_URLCONF=__name__, SECRET_KEY="test", ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None)
+    django.setup()
+    from django.core.wsgi import get_wsgi_application
+
+    app = get_wsgi_application()
+"""
+
+FASTAPI = """
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/products/{number}")
+    async def product(number: int):
+        return number
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "server", "listening", "name"),
+    [
+        (DJANGO, ["gunicorn", "--bind", "127.0.0.1:0"], r"Listening at: (http://\S+)", "GET /products/<int:number>"),
+        (FASTAPI, ["uvicorn", "--port", "0"], r"running on (http://\S+)", "GET /products/{number}"),
+    ],
+    ids=["django", "fastapi"],
+)
+def test_frameworks_under_their_servers_are_traced(
+    environ, tmp_path, receiver, program, server, listening, name
+) -> None:
+    """Django under gunicorn, FastAPI under uvicorn: one span, named by the route, with no line in the program for it."""
+    (tmp_path / "shop.py").write_text(textwrap.dedent(program))
+    with serving([*server, "shop:app"], environ, tmp_path, listening) as url:
+        assert fetch(f"{url}/products/7") == b"7"
+        assert receiver.spans(1) == [("shop", name)]
+
+
 @pytest.mark.parametrize("options", [[], ["--debug"]], ids=["plain", "reloader"])
 def test_flask_run_and_its_reloader_child_are_traced(app, environ, receiver, options) -> None:
     """The reloader starts the program again with the same environment."""
@@ -183,6 +237,61 @@ def test_flask_run_and_its_reloader_child_are_traced(app, environ, receiver, opt
     with serving(arguments, environ, app.parent, r"Running on (http://\S+)") as url:
         assert fetch(f"{url}/products/7") == b"7"
         assert receiver.spans(1) == [("shop", "GET /products/<int:number>")]
+
+
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["forked", "lazy"])
+def test_uwsgis_workers_are_traced(app, environ, receiver, options) -> None:
+    """uWSGI embeds Python: there is no command line to change, and it forks in C."""
+    arguments = ["uwsgi", "--http-socket", "127.0.0.1:0", "--master", "--processes", "2", "--wsgi-file", "app.py"]
+    arguments += ["--callable", "app", "--need-app", "--die-on-term", *options]
+    with serving(arguments, environ, app.parent, r"bound to TCP address (\S+)", stop=kill) as address:
+        assert fetch(f"http://{address}/products/7") == b"7"
+        assert receiver.spans(1) == [("shop", "GET /products/<int:number>")]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])
+def test_celerys_workers_are_traced(environ, tmp_path, receiver, pool) -> None:
+    """Forked and threaded ones; over a queue in a folder, with the worker that users start."""
+    (tmp_path / "tasks.py").write_text(CELERY)
+    (tmp_path / "queue").mkdir()
+    arguments = ["celery", "-A", "tasks", "worker", "--pool", pool, "--concurrency", "2", "--loglevel", "INFO"]
+    # To the first process alone: Celery by itself hangs now and then when its workers get the signal too.
+    with serving(arguments, environ, tmp_path, r"(celery@\S+) ready", stop=os.kill):
+        code = "import tasks; tasks.work.delay(7)"
+        subprocess.run([sys.executable, "-c", code], env=environ, cwd=tmp_path, check=True, timeout=60)
+        spans = [("shop", "work 7")]
+        while spans[0] not in (arrived := receiver.spans(1)):
+            assert arrived
+
+
+CELERY = """
+import celery, opentracing
+
+app = celery.Celery("tasks", broker="filesystem://")
+app.conf.broker_transport_options = {"data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "queue"}
+app.conf.worker_hijack_root_logger = False
+
+@app.task
+def work(number):
+    with opentracing.global_tracer().start_active_span(f"work {number}"):
+        pass
+"""
+
+
+@pytest.mark.parametrize("arguments", [["-m", "app"], ["-m", "flask", "--app", "app", "shop"]], ids=["module", "flask"])
+def test_python_m_is_traced(app, environ, receiver, arguments) -> None:
+    """The program is a module; sys.argv and __main__ are its own."""
+    (app.parent / "app.py").write_text((app.parent / "app.py").read_text() + FLASK_COMMAND)
+    done = run("--service", "shop", "python", *arguments, environ=environ, cwd=app.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert receiver.spans(1) == [("shop", "GET /products/<int:number>")]
+
+
+FLASK_COMMAND = """
+@app.cli.command("shop")
+def shop():
+    app.test_client().get("/products/7")
+"""
 
 
 def test_processes_of_multiprocessing_are_traced(environ, tmp_path, receiver) -> None:

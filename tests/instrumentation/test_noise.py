@@ -101,7 +101,19 @@ def names(reporter):
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
-        *((path, {}) for path in ("/health", "/healthz", "/livez", "/readyz", "/metrics")),
+        *(
+            (path, {})
+            for path in (
+                "/health",
+                "/health/live",
+                "/healthz",
+                "/healthcheck",
+                "/health-check",
+                "/livez",
+                "/readyz",
+                "/metrics",
+            )
+        ),
         ("/health/live?full=1", {}),
         ("/readyz/db", {}),
         ("/index.html", {"user-agent": "kube-probe/1.31"}),

@@ -18,7 +18,7 @@ import wrapt
 
 from sls_tracing import instrumentation
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.instrumentation import _import_hooks
+from sls_tracing.instrumentation import _import_hooks, _registry
 from sls_tracing.instrumentation._patching import Patch, PatchedFunction
 from sls_tracing.metrics import counters
 
@@ -60,10 +60,10 @@ def test_libraries_are_patched_when_they_are_imported_and_look_untouched() -> No
         from sls_tracing import instrumentation
         instrumentation.install()
         import flask, requests, inspect, importlib.resources
-        print(type(vars(flask.Flask)["wsgi_app"]).__name__, type(vars(requests.Session)["send"]).__name__)
+        print(hasattr(flask.Flask.wsgi_app, "__wrapped__"), vars(requests.Session)["send"].__code__.co_name)
         print(type(flask.app.__spec__.loader).__name__, type(flask.app.__loader__).__name__)
         print(len(inspect.getsource(flask.app)) > 1000, inspect.signature(requests.Session.send))
-    """).splitlines()[:2] == ["PatchedFunction PatchedFunction", "SourceFileLoader SourceFileLoader"]
+    """).splitlines()[:2] == ["True patched", "SourceFileLoader SourceFileLoader"]
 
 
 def test_a_reloaded_module_is_patched_again() -> None:
@@ -74,9 +74,9 @@ def test_a_reloaded_module_is_patched_again() -> None:
         instrumentation.install(["requests"])
         import importlib, requests.sessions
         importlib.reload(requests.sessions)
-        print(type(vars(requests.sessions.Session)["send"]).__name__)
+        print(vars(requests.sessions.Session)["send"].__code__.co_name)
     """)
-        == "PatchedFunction"
+        == "patched"
     )
 
 
@@ -209,7 +209,7 @@ def test_threads_may_install_and_uninstall_at_once() -> None:
         thread.join()
     instrumentation.uninstall()
     assert errors == []
-    assert type(vars(flask.Flask)["__call__"]).__name__ == "function"
+    assert not hasattr(flask.Flask.__call__, "__wrapped__")
 
 
 # -- one patch among others --------------------------------------------------------------------------------------------
@@ -270,3 +270,147 @@ def test_an_inherited_attribute_is_not_left_as_an_own_one() -> None:
     assert (Child().call(), Target().call()) == ("ours(original)", "original")
     patch.remove()
     assert "call" not in vars(Child)
+
+
+# -- versions, and libraries that fail ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A function that writes a library `old_shop_client` and its adapter, and puts both into the table."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def make(source: str = "", adapter: str = "", minimum: str = "2.0") -> None:
+        (tmp_path / "old_shop_client.py").write_text(f"class Client:\n    def call(self): return 'plain'\n{source}\n")
+        (tmp_path / "old_shop_tracing.py").write_text(
+            "from sls_tracing.instrumentation._patching import Patch\n"
+            "def patches(module, tracer):\n"
+            "    return [Patch(module.Client, 'call', lambda wrapped, *_: 'traced ' + wrapped())]\n" + adapter
+        )
+        importlib.invalidate_caches()
+        row = _registry.Row("old_shop_tracing", ("old_shop_client",), "old-shop-client", minimum)
+        monkeypatch.setitem(_registry.TABLE, "old_shop", row)
+        _registry._libraries.pop("old_shop", None)
+        instrumentation.install("old_shop")
+
+    yield make
+    instrumentation.uninstall("old_shop")
+    _registry._libraries.pop("old_shop", None)
+    for name in ("old_shop_client", "old_shop_tracing"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("version", "result"),
+    [
+        ("'1.9.9'", "plain"),
+        ("'1.10rc1'", "plain"),
+        ("'2'", "traced plain"),
+        ("'2.0.0b1'", "traced plain"),
+        ("'10.0'", "traced plain"),
+        ("'unknown'", "traced plain"),
+        ("None", "traced plain"),
+        ("(1, 0)", "traced plain"),
+    ],
+)
+def test_a_version_below_the_minimum_is_not_patched(library, version, result) -> None:
+    """By numbers. A version that nothing tells is as good as a new one."""
+    before = counters.get("instrumentation_unsupported_versions")
+    library(f"__version__ = {version}")
+    assert importlib.import_module("old_shop_client").Client().call() == result
+    is_old = result == "plain"
+    assert counters.get("instrumentation_unsupported_versions") == before + is_old
+    patched, reasons = _registry.patched("old_shop")
+    assert (patched == ()) is is_old
+    assert list(reasons.values()) == [f"old-shop-client {version[1:-1]} is older than 2.0"] * is_old
+
+
+def test_the_version_is_read_from_the_metadata_beside_the_library(library, tmp_path) -> None:
+    """Where the module itself tells none, as Flask 3.2 and Werkzeug 3.1."""
+    (tmp_path / "Old_shop.client-1.5.dist-info").mkdir()
+    library()
+    assert importlib.import_module("old_shop_client").Client().call() == "plain"
+
+
+@pytest.mark.parametrize("raised", ["OSError('not today')", "SystemExit(3)", "KeyboardInterrupt", "GeneratorExit"])
+def test_a_library_whose_import_raises_anything_stays_as_it_is(library, raised) -> None:
+    """The application gets its exception, the module is as little there as without us, and nothing is counted as ours."""
+    failures = {name: count for name, count in counters.snapshot().items() if name.startswith("guard_failures")}
+    library(f"raise {raised}")
+    kind = type(eval(raised)) if "(" in raised else eval(raised)
+    with pytest.raises(kind):
+        importlib.import_module("old_shop_client")
+    assert "old_shop_client" not in sys.modules
+    assert failures == {name: count for name, count in counters.snapshot().items() if name.startswith("guard_failures")}
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        "raise OSError('no adapter')",
+        "def patches(module, tracer): raise AttributeError('other library')",
+        "def patches(module, tracer): return [Patch(module.Client, 'call', print), Patch(module.Client, 'gone', print)]",
+        "def patches(module, tracer): return 7",
+    ],
+    ids=["cannot be imported", "finds nothing", "gets half way", "returns nonsense"],
+)
+def test_an_adapter_that_fails_leaves_the_library_as_it_was(library, adapter) -> None:
+    """Also where its first patch was on already. It is counted, and doctor can say so."""
+    before = sum(count for name, count in counters.snapshot().items() if name.startswith("guard_failures"))
+    library(adapter=adapter)
+    assert importlib.import_module("old_shop_client").Client().call() == "plain"
+    assert sum(count for name, count in counters.snapshot().items() if name.startswith("guard_failures")) == before + 1
+    patched, reasons = _registry.patched("old_shop")
+    assert (patched, list(reasons)) == ((), ["old_shop_client"])
+
+
+def test_a_module_is_patched_when_its_whole_package_has_been_imported(tmp_path, monkeypatch) -> None:
+    """An adapter imports from the package what the package defines last; patched in the middle it would fail, as httpx and aiohttp did."""
+    package = tmp_path / "shop_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from shop_package.client import Client\nclass ShopError(Exception): pass\n")
+    (package / "client.py").write_text("class Client:\n    def call(self): return 'plain'\n")
+    (package / "late.py").write_text("class Late:\n    def call(self): return 'plain'\n")
+    (tmp_path / "shop_package_tracing.py").write_text(
+        "from shop_package import ShopError\n"
+        "from sls_tracing.instrumentation._patching import Patch\n"
+        "def patches(module, tracer):\n"
+        "    kind = getattr(module, 'Late', None) or module.Client\n"
+        "    return [Patch(kind, 'call', lambda wrapped, *_: 'traced ' + wrapped())]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    row = _registry.Row("shop_package_tracing", ("shop_package.client", "shop_package.late"))
+    monkeypatch.setitem(_registry.TABLE, "shop_package", row)
+    instrumentation.install("shop_package")
+    try:
+        assert importlib.import_module("shop_package").Client().call() == "traced plain"
+        assert importlib.import_module("shop_package.late").Late().call() == "traced plain"
+    finally:
+        instrumentation.uninstall("shop_package")
+        _registry._libraries.pop("shop_package")
+    assert sys.modules["shop_package"].Client().call() == "plain"
+
+
+@pytest.mark.parametrize("name", sorted(set(_registry.TABLE)))
+def test_every_library_is_patched_when_it_is_imported_after_install(name) -> None:
+    """In a process of its own, where nothing has been imported before: no adapter depends on the order."""
+    modules = [module for module in _registry.TABLE[name].modules if not module.startswith("kombu")]
+    code = f"""
+        import importlib, sys
+        from sls_tracing import instrumentation
+        from sls_tracing.instrumentation import _registry
+        instrumentation.install()
+        for module in {modules!r}:
+            importlib.import_module(module)
+        patched, why_not = _registry.patched({name!r})
+        print(len(patched) >= {len(modules)}, why_not)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("True {}\n", "")

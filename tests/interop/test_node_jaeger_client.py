@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -18,23 +18,6 @@ import pytest
 
 from sls_tracing import BatchingReporter, Tracer, UDPSender
 from sls_tracing.backend.all_in_one import all_in_one_in_background
-
-PACKAGE = "jaeger-client@3.19.0"
-
-
-@pytest.fixture(scope="session")
-def node_modules(tmp_path_factory) -> Path:
-    """The package and what it needs, installed by npm for this session."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("there is no npm here; where there is one, it has to work")
-    folder = tmp_path_factory.mktemp("node")
-    done = subprocess.run(
-        [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder / "node_modules"
 
 
 class Quiet(WSGIRequestHandler):
@@ -81,8 +64,8 @@ def service(tracer):
         thread.join()
 
 
-def stored_trace(backend, trace_id: str, spans: int) -> dict[str, dict]:
-    """The trace's spans by operation, as the query API answers once they are all there."""
+def stored_spans(backend, trace_id: str, number: int) -> list[dict]:
+    """The trace's spans, each with its process, as the query API answers once they are all there."""
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -90,10 +73,15 @@ def stored_trace(backend, trace_id: str, spans: int) -> dict[str, dict]:
                 [trace] = json.load(response)["data"]
         except (urllib.error.HTTPError, ValueError):
             trace = {"spans": []}
-        if len(trace["spans"]) >= spans:
-            return {span["operationName"]: {**span, "process": trace["processes"][span["processID"]]} for span in trace["spans"]}  # fmt: skip
+        if len(trace["spans"]) >= number:
+            return [{**span, "process": trace["processes"][span["processID"]]} for span in trace["spans"]]
         assert time.monotonic() < deadline, trace
         time.sleep(0.02)
+
+
+def stored_trace(backend, trace_id: str, spans: int) -> dict[str, dict]:
+    """The same by operation."""
+    return {span["operationName"]: span for span in stored_spans(backend, trace_id, spans)}
 
 
 def test_from_node_to_us_and_back(node_modules, backend, service) -> None:
@@ -122,3 +110,23 @@ def test_from_node_to_us_and_back(node_modules, backend, service) -> None:
     assert tags["ratio"] == ("float64", 0.5)
     [log] = [log for log in spans["node-inner"]["logs"] if log["fields"][0]["value"] == "answered"]
     assert {field["key"]: field["value"] for field in log["fields"]} == {"event": "answered", "number": 7}
+
+
+def test_over_http_with_a_remote_sampler(node_modules, backend) -> None:
+    """Node asks our agent's port for the strategy and posts its 301 spans to the collector, which are all stored."""
+    sampling = urllib.parse.urlsplit(backend.url(backend.sampling_port))
+    arguments = [backend.collector_url, sampling.hostname, str(sampling.port)]
+    done = subprocess.run(
+        ["node", str(Path(__file__).with_name("node_over_http.js")), *arguments],
+        env={**os.environ, "NODE_PATH": str(node_modules)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trace_id = done.stdout.split()[-1]
+    spans = stored_spans(backend, trace_id, 301)
+    root = next(span for span in spans if span["operationName"] == "root")
+    children = [span for span in spans if span["operationName"] == "child"]
+    assert sorted(tag["value"] for span in children for tag in span["tags"] if tag["key"] == "number") == list(
+        range(300)
+    )
+    assert {int(span["references"][0]["spanID"], 16) for span in children} == {int(root["spanID"], 16)}
+    assert {"sampler.type", "sampler.param"} <= {tag["key"] for tag in root["tags"]}

@@ -145,9 +145,13 @@ class Server:
                 time.sleep(0.02)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send the signal and wait for the end."""
-        self.process.send_signal(number)
-        self.process.wait(60)
+        """Send the signal and wait for the end; send it again to a server that goes on, as uWSGI does if a worker of its was still starting."""
+        for seconds in (20, 20, 20):
+            self.process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+                break
+        self.process.wait(0)
         self._thread.join(20)
 
 

@@ -76,7 +76,7 @@ def ask(logstore, sql, search="*"):
          [("fast", "101"), ("slow", "99")]),
         ("select min(__time__) as t, max(__source__) as s", [("1700000000", "")]),
         ("select cast(from_unixtime(min(__time__)) as varchar) as t", [("2023-11-14 22:13:20",)]),
-        ("select from_unixtime(min(__time__)) as t", [("2023-11-14 22:13:20",)]),
+        ("select from_unixtime(min(__time__)) as t", [("2023-11-14 22:13:20.000",)]),
         ("select date_format(from_unixtime(__time__), '%H:%i') as t, count(1) as n group by t order by t limit 1", [("22:13", "40")]),
         ("select year(now()) > 2000 as t limit 1", [("true",)]),
         ("select spanID from log where operationName like 'op1%' order by duration limit 1, 1", [("5",)]),

@@ -189,7 +189,7 @@ def test_a_file_that_another_process_has_open_is_refused(tmp_path):
 
 @pytest.mark.parametrize("storage", ["", "log-service:"])
 def test_storage_that_is_none_says_what_would_be(storage):
-    with pytest.raises(ConfigurationError, match="memory: or the path of a file"):
+    with pytest.raises(ConfigurationError, match=r"memory:, the path of a file|endpoint is not set"):
         open_trace_store(storage)
 
 

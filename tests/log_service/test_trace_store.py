@@ -156,13 +156,49 @@ def test_a_tag_that_no_index_knows_is_found_by_its_value(make_span):
     assert ids(store.find_traces(TraceQuery("a", tags={"peer": "x"}))) == []
 
 
+class SearchOnly:
+    """A logstore as the real service is: what it finds comes in pages. It counts what it is asked."""
+
+    def __init__(self, logstore):
+        self._logstore = logstore
+        self.asked = []
+
+    def get_logs(self, query, *args, **kwargs):
+        self.asked.append(query)
+        return self._logstore.get_logs(query, *args, **kwargs)
+
+    def get_index(self):
+        return self._logstore.get_index()
+
+
 def test_finding_asks_a_few_questions_however_many_traces(filled):
-    """One analysis, and one search for each 30 spellings of ids."""
-    asked = []
-    get_logs = filled._logstore.get_logs
-    filled._logstore.get_logs = lambda query, *args, **kwargs: asked.append(query) or get_logs(query, *args, **kwargs)
-    assert len(filled.find_traces(TraceQuery())) == 9
-    assert len(asked) == 2
+    """One analysis, and one search for each 30 spellings of ids; what is found is the same as where ids can be looked up at once."""
+    logstore = SearchOnly(filled.logstore)
+    assert TraceStore(logstore).find_traces(TraceQuery()) == filled.find_traces(TraceQuery())
+    assert len(logstore.asked) == 2
+
+
+def test_a_time_range_without_time_in_it_is_not_asked_for(store, make_span):
+    """Log Service refuses one; nothing is what it holds."""
+    store.write([make_span(1, 1)])
+    logstore = SearchOnly(store.logstore)
+    asking = TraceStore(logstore)
+    assert asking.find_traces(TraceQuery(start_min=NOW, start_max=NOW - 100)) == []
+    assert asking.find_traces(TraceQuery(start_min=2.0**40)) == []
+    assert asking.get_trace(1, NOW, NOW - 10_000) == []
+    assert logstore.asked == []
+
+
+def test_recent_traces_are_looked_for_in_the_last_part_first(store, make_span):
+    """If that holds enough of them, the rest of the time need not be looked at; the answer is the same either way."""
+    store.write([make_span(n, 1, start=-n * 100) for n in range(1, 30)])
+    store.write([make_span(5, 2, 1, start=-3000)])
+    logstore = SearchOnly(store.logstore)
+    for limit, analyses in ((1, 1), (2, 2), (29, 2), (100, 2)):
+        logstore.asked.clear()
+        query = TraceQuery("a", limit=limit, start_min=NOW - 3000, start_max=NOW)
+        assert ids(TraceStore(logstore).find_traces(query)) == list(range(1, min(limit, 29) + 1))
+        assert sum("|" in query for query in logstore.asked) == analyses
 
 
 # --- services and operations ---
@@ -182,6 +218,7 @@ def test_services_and_operations_are_sorted_and_distinct(store, make_span):
     assert store.operations("b", "server") == [Operation("y", "server")]
     assert store.operations("a'\"") == [Operation("'")]
     assert store.operations("c") == []
+    assert [operation.name for operation in store.operations(None)] == ["'", "x", "y", "y", "z"]
 
 
 def test_an_empty_store_has_nothing(store):

@@ -79,22 +79,24 @@ class Mesh:
         group: ProcessGroup,
         folder: Path,
         productpage: int | None = None,
+        reviews: int | None = None,
     ) -> None:
-        """``productpage``: the port of another one than ``applications`` has."""
+        """``productpage`` and ``reviews``: the ports of others than ``applications`` has."""
         self._applications = applications
         self._sink = sink
         self._group = group
         self._folder = folder
         self.name = name
         self._tracing = Tracing(port=sink.port, **MESHES[name])
-        self._ports = ports = {**applications.ports, **({"productpage": productpage} if productpage else {})}
-        reviews = self._start("reviews", {"inbound": [Route("/", "reviews", (ports["reviews"],))]})
+        others = {"productpage": productpage, "reviews": reviews}
+        self._ports = ports = {**applications.ports, **{service: port for service, port in others.items() if port}}
+        next_sidecar = self._start("reviews", {"inbound": [Route("/", "reviews", (ports["reviews"],))]})
         plain = Route("/plain", "productpage", (ports["plain"],))
         sidecar = self._start(
             "productpage",
             {
                 "inbound": [plain, Route("/", "productpage", (ports["productpage"],))],
-                "outbound": [Route("/reviews", "reviews", (reviews["inbound"],))],
+                "outbound": [Route("/reviews", "reviews", (next_sidecar["inbound"],))],
             },
         )
         self._inbound, self._outbound = sidecar["inbound"], sidecar["outbound"]
@@ -117,7 +119,7 @@ class Mesh:
         status = plain_get(port, f"{path}/{key}?outbound={self._outbound}{options}", headers)
         assert status == 200
         noted = self._applications
-        return Exchange(key, noted.received.pop(key, {}), noted.forwarded.pop(key, {}), noted.arrived.pop(key))
+        return Exchange(key, noted.received.pop(key, {}), noted.forwarded.pop(key, {}), noted.arrived.pop(key, {}))
 
     def spans_of(self, exchange: Exchange, reporter: InMemoryReporter | None = None) -> list[SeenSpan]:
         """What proxies, and applications if they have a ``reporter``, have reported of it so far."""

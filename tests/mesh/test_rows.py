@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from mesh_of_two import forest, label
@@ -24,7 +25,7 @@ def test_row(row, propagation, meshes, trace_with, version):
     mesh = meshes(row.mesh)
     exchange = mesh.request(row.sends)
     mesh.wait_until_reported()
-    spans = mesh.spans_of(exchange, reporter)
+    spans = settled(lambda: mesh.spans_of(exchange, reporter), resolve(row.tree, version))
     ids = ids_of(spans, row, exchange)
 
     received = {name: resolve(template, version) for name, template in row.received.items()}
@@ -48,6 +49,15 @@ def test_row(row, propagation, meshes, trace_with, version):
         ids["trace"],
         ids["padded"],
     }
+
+
+def settled(spans_so_far, tree):
+    """All spans, once there are as many as the tree has. Two reports of a proxy go by two connections: the later one may be the first to arrive."""
+    count = sum(len({path[:end] for path in paths for end in range(1, len(path) + 1)}) for paths in tree.values())
+    deadline = time.monotonic() + 10
+    while len(spans := spans_so_far()) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return spans
 
 
 def beside_a_stale_b3(paths):

@@ -433,3 +433,35 @@ def test_a_root_made_here_has_the_low_half_of_its_trace_id_as_span_id():
     """E1: as Envoy does, so that tools recognise the root by its ids alone."""
     _, _, server, _ = server_hop({})
     assert server.context.span_id == server.context.trace_id & (2**64 - 1)
+
+
+HEX = st.text("0123456789abcdefABCDEF", min_size=14, max_size=33)
+ID = st.one_of(
+    st.sampled_from(
+        [TRACE_128, TRACE_64, SPAN, PARENT, "0" * 16, "0" * 32, "", " " * 16, "0x" + "1" * 14, "1_" * 8, "+" + "1" * 15]
+    ),
+    st.sampled_from(["١" * 16, "é" * 32, f"{SPAN}, {PARENT}", f" {SPAN[2:]} ", f"{SPAN[:8]} {SPAN[9:]}"]),
+    HEX,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "x-b3-traceid": ID,
+            "x-b3-spanid": ID,
+            "x-b3-parentspanid": ID,
+            "x-b3-sampled": st.sampled_from(["0", "1", "true", "d", "", "2", "1, 0"]),
+            "x-b3-flags": st.sampled_from(["1", "0", ""]),
+            "b3": st.sampled_from(["0", f"{TRACE_128}-{SPAN}-1", "garbage"]),
+            "x-request-id": st.sampled_from(["id", "", "a\x7fb", "x" * 1025]),
+            "baggage-user": st.just("alice"),
+        },
+    )
+)
+def test_the_short_way_of_reading_says_what_the_closer_look_says(headers):
+    """What is usual is read in one go; the answer and the counts are those of the careful way, whatever comes."""
+    short, close = Counters(), Counters()
+    assert B3Propagator(counters=short).read(headers) == B3Propagator(counters=close)._read_closely(headers)
+    assert short.snapshot() == close.snapshot()

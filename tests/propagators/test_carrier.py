@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 from werkzeug.datastructures import EnvironHeaders, Headers, MultiDict
 
+from sls_tracing.propagators import carrier as carrier_module
 from sls_tracing.propagators.carrier import first_value, read_headers, writer
 
 NAMES = frozenset(("b3", "x-request-id"))
@@ -120,3 +121,14 @@ def test_what_cannot_be_written_is_invalid(carrier):
     """With the remedy in the message."""
     with pytest.raises(opentracing.InvalidCarrierException, match="mutable mapping or a list"):
         writer(carrier)
+
+
+def test_names_that_strangers_choose_are_not_remembered_without_bound():
+    """How names are spelled is remembered, for their speed; a client that makes up new ones fills no memory."""
+    names = frozenset({"x-only-this-test"})
+    for number in range(5_000):
+        assert read_headers({f"made-up-{number}": "v", "X-Only-This-Test": "v"}, names) == {"x-only-this-test": "v"}
+    read_headers({"y" * 10_000: "v"}, names)
+    spellings = carrier_module._spellings[names, ()]
+    assert len(spellings) <= carrier_module._MOST_SPELLINGS
+    assert all(len(name) <= carrier_module._LONGEST_SPELLING for name in spellings)

@@ -238,6 +238,8 @@ def test_a_forked_child_has_its_own_thread_and_sends_only_its_own_spans():
         tracer.reporter._flush_interval = 60
         tracer.start_span("first").finish()
         assert received(1) == ["first"]
+        while not tracer.reporter._wake._cond._waiters:  # the thread has looked for more, and waits
+            time.sleep(0.01)
         tracer.start_span("waiting").finish()
         child = os.fork()
         if child == 0:

@@ -127,13 +127,13 @@ def test_any_other_host_is_reached_through_the_proxy_within_the_same_bounds(coll
     monkeypatch.setenv("http_proxy", collector.url)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    sender = make(HTTPSender, "http://collector.invalid:14268/adapt_a@b_c@d/api/traces", timeout=0.3, retry_for=0)
-    assert sender.send([make_span()]) == 1
+    url = "http://collector.invalid:14268/adapt_a@b_c@d/api/traces"
+    assert make(HTTPSender, url, retry_for=0).send([make_span()]) == 1
     assert collector.requests[0].path == (
         "http://collector.invalid:14268/adapt_a@b_c@d/api/traces?format=jaeger.thrift"
     )
     collector.answers = [collector.dripping(b"HTTP/1.1 202 Accepted\r\nA: ")]
-    assert sender.send([make_span()]) == 0
+    assert make(HTTPSender, url, timeout=0.3, retry_for=0).send([make_span()]) == 0
 
 
 # -- sizes -------------------------------------------------------------------------------------------------------------

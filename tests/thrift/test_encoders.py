@@ -120,6 +120,32 @@ def test_a_clock_that_was_set_back_gives_no_negative_duration(encoder, protocol)
     assert encoder.span(record) == encoder.span(record._replace(finish_time=1000.5))
 
 
+def test_what_is_remembered_of_ids_and_times_is_right(encoder, protocol):
+    """Ids that come again, and times around the places where a time's upper half changes, in any order, are encoded as by themselves."""
+    change = 12_666_373 << 27  # microseconds; of the year 2023
+    times = [
+        change - 1,
+        change,
+        change + 1,
+        change - (1 << 27),
+        1,
+        (1 << 27) - 1,
+        1 << 27,
+        (1 << 27) + 1,
+        0,
+        -5,
+        -(1 << 27),
+        change,
+    ]
+    for (index, start), trace_id in zip(enumerate(times), itertools.cycle([1 << 100 | 7, 7, 1 << 64]), strict=False):
+        context = SpanContext(trace_id, 7 + index % 2, 7 if index % 3 else None)
+        references = (Reference("child_of", trace_id, 7), Reference("follows_from", 7, 8))
+        record = spans.make_record(
+            context=context, references=references, start_time=start / 1e6, finish_time=start / 1e6 + 1
+        )
+        assert encoder.span(record) == oracles.write_struct(oracles.span_object(record), protocol)
+
+
 BAD = {
     "no ids": {"context": SpanContext(None, None)},
     "trace id too long": {"context": SpanContext(1 << 128, 1)},
@@ -222,13 +248,21 @@ def test_a_key_of_many_values_leaves_the_others_remembered():
     """Unique URLs clear their own values only; the tag that repeats stays one remembered object."""
     encoder = tags_module.TagEncoder(str.encode, {str: str.encode})
     encoder.encode({"component": "Flask"})
-    remembered = encoder._tag("component", "Flask")
+    remembered = encoder.encode({"component": "Flask"})
     for index in range(5_000):
         encoder.encode({"component": "Flask", "http.url": str(index)})
-    assert encoder._tag("component", "Flask") is remembered
-    assert (
-        sum(len(values) for kinds in encoder._tags.values() for values in kinds.values()) <= tags_module.MOST_VALUES + 1
-    )
+    assert encoder.encode({"component": "Flask"}) is remembered
+    assert encoder.count <= tags_module.MOST_VALUES + 10
+
+
+def test_values_that_came_later_get_their_chance():
+    """A key that met many values once remembers others later, when those come again and again."""
+    encoder = tags_module.TagEncoder(str.encode, {str: str.encode})
+    for index in range(1_000):
+        encoder.encode({"http.url": f"once-{index}"})
+    for _ in range(10_000):
+        encoder.encode({"http.url": "again"})
+    assert encoder.encode({"http.url": "again"}) is encoder.encode({"http.url": "again"})
 
 
 def test_encoding_loads_no_thrift_library():

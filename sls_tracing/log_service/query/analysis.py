@@ -8,7 +8,6 @@ external access off and its configuration locked.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import sqlglot
@@ -16,10 +15,12 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from sls_tracing.log_service.logstore import LogServiceError
+from sls_tracing.log_service.query.functions import BEFORE, Series, rewrite_compare, rewrite_time_series
+from sls_tracing.log_service.query.presto import FUNCTIONS, adapt
 from sls_tracing.log_service.query.quoting import sql_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["DEFAULT_LIMIT", "Analysis", "Columns", "read_analysis"]
 
@@ -33,11 +34,13 @@ TABLE = "log"
 _FUNCTIONS = frozenset(
     (
         "chr",
+        "compare",
         "concat_ws",
         "from_base64",
         "ltrim",
         "rtrim",
         "strpos",
+        "time_series",
         "to_base64",
         "trunc",
         "typeof",
@@ -72,6 +75,9 @@ class Columns(Protocol):
     def column(self, name: str) -> str | None:
         """Return the SQL expression of a field's value, None for a field that cannot be analysed."""
 
+    def is_long(self, name: str) -> bool:
+        """Whether a field is a whole number, by which whole numbers are divided without a rest."""
+
 
 class Analysis(NamedTuple):
     """A checked analysis: ``columns`` are the fields that the table ``log`` must offer, as (expression, name) pairs."""
@@ -79,12 +85,15 @@ class Analysis(NamedTuple):
     columns: Sequence[tuple[str, str]]
     with_sql: Sequence[str]
     select_sql: str
+    shifts: Sequence[int] = ()
+    series: Series | None = None
 
-    def over(self, source: str, where: str) -> str:
-        """Return the statement for DuckDB, with ``log`` made of the rows of ``source`` that meet ``where``."""
+    def over(self, source: str, where: Callable[[int], str]) -> str:
+        """Return the statement for DuckDB, with ``log`` made of the rows of ``source`` that meet ``where(0)``, those of n seconds before ``where(n)``."""
         fields = ", ".join(f"{expression} AS {sql_name(name)}" for expression, name in self.columns) or "1 AS _"
-        log = f"{TABLE} AS (SELECT {fields} FROM {source} WHERE {where})"
-        return f"WITH {', '.join((log, *self.with_sql))} {self.select_sql}"
+        logs = [f"{TABLE} AS (SELECT {fields} FROM {source} WHERE {where(0)})"]
+        logs += [f"{BEFORE}{shift} AS (SELECT {fields} FROM {source} WHERE {where(shift)})" for shift in self.shifts]
+        return f"WITH {', '.join((*logs, *self.with_sql))} {self.select_sql}"
 
 
 def read_analysis(sql: str, columns: Columns) -> Analysis:
@@ -98,13 +107,15 @@ def read_analysis(sql: str, columns: Columns) -> Analysis:
         if not any(isinstance(part, exp.From) for part in branch.args.values()):
             branch.from_(TABLE, copy=False)
     _set_limit(select)
-    _make_times_utc(select)
+    series = rewrite_time_series(select)
+    shifts = rewrite_compare(select)
+    adapt(select, columns.is_long)
     wanted = _wanted_columns(select, columns)
     with_sql = [cte.sql(dialect="duckdb") for cte in _ctes(select)]
     for key, part in list(select.args.items()):
         if isinstance(part, exp.With):
             select.set(key, None)
-    return Analysis(wanted, with_sql, select.sql(dialect="duckdb"))
+    return Analysis(wanted, with_sql, select.sql(dialect="duckdb"), shifts, series)
 
 
 def _parse(sql: str) -> exp.Query:
@@ -133,7 +144,7 @@ def _check(select: exp.Query) -> None:
             raise _invalid("WITH RECURSIVE is not supported")
         if isinstance(node, exp.Table):
             _check_table(node, names)
-        elif isinstance(node, exp.Anonymous) and node.name.lower() not in _FUNCTIONS:
+        elif isinstance(node, exp.Anonymous) and node.name.lower() not in _FUNCTIONS | FUNCTIONS.keys():
             raise _invalid(f"function {node.name} is not supported")
         elif isinstance(node, exp.UDTF) and not isinstance(node, (exp.Unnest, exp.Values, exp.Subquery)):
             raise _invalid(f"{node.sql(dialect='presto')[:60]} is not supported")
@@ -162,17 +173,6 @@ def _set_limit(select: exp.Query) -> None:
     count = limit.args.get("count") or limit.expression
     if not isinstance(count, exp.Literal) or not count.name.isdigit() or int(count.name) > MAX_LIMIT:
         raise _invalid(f"LIMIT takes a number, at most {MAX_LIMIT}")
-
-
-def _make_times_utc(select: exp.Query) -> None:
-    """Make times plain UTC timestamps: with a time zone they would depend on the machine's, and on pytz to be fetched."""
-    for node in list(select.find_all(exp.UnixToTime, exp.CurrentTimestamp)):
-        if isinstance(node, exp.UnixToTime):
-            micros = exp.Mul(this=exp.Paren(this=node.this), expression=exp.Literal.number(1_000_000))
-            node.replace(exp.func("make_timestamp", exp.cast(micros, "bigint")))
-        else:
-            now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
-            node.replace(exp.cast(exp.Literal.string(now), "timestamp"))
 
 
 def _ctes(select: exp.Query) -> list[exp.Expression]:
@@ -210,6 +210,9 @@ def _fields_of(scope: Scope, known: Mapping[str, str]) -> Iterator[str]:
         return
     inner = [source.expression for source in scope.sources.values() if isinstance(source, Scope)]
     derived = {name.lower() for query in inner if isinstance(query, exp.Query) for name in query.named_selects}
+    for unnested in scope.find_all(exp.Unnest):
+        alias = unnested.args.get("alias")
+        derived |= {column.name.lower() for column in (alias.columns if alias is not None else ())}
     aliases = {
         name.lower() for query in [scope.expression] if isinstance(query, exp.Query) for name in query.named_selects
     }
@@ -225,7 +228,7 @@ def _fields_of(scope: Scope, known: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_log(source: object) -> bool:
-    return isinstance(source, exp.Table) and source.name.lower() == TABLE
+    return isinstance(source, exp.Table) and (source.name.lower() == TABLE or source.name.startswith(BEFORE))
 
 
 def _selects_star(scope: Scope) -> bool:

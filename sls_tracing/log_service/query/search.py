@@ -17,6 +17,7 @@ import re
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from sls_tracing.log_service.logstore import LogServiceError
+from sls_tracing.log_service.query.quoting import search_value
 
 __all__ = [
     "And",
@@ -31,6 +32,7 @@ __all__ = [
     "Range",
     "Value",
     "parse_search",
+    "render",
 ]
 
 MAX_TERMS = 30
@@ -126,6 +128,44 @@ def parse_search(text: str) -> Node:
     :raises LogServiceError: ``ParameterInvalid``, with the column at which reading stopped.
     """
     return _Parser(text).parse()
+
+
+def render(node: Node) -> str:
+    """Return the text of a tree: read again, it gives the same tree."""
+    match node:
+        case Everything():
+            return "*"
+        case FullText(value):
+            return _value_text(value)
+        case Field(name, value):
+            return f"{_name_text(name)}: {_value_text(value)}"
+        case Exists(name):
+            return f"{_name_text(name)}: *"
+        case Compare(name, operator, number):
+            return f"{_name_text(name)} {operator} {number}"
+        case Range(name, low, high, includes_low, includes_high):
+            return f"{_name_text(name)} in {'[' if includes_low else '('}{low} {high}{']' if includes_high else ')'}"
+        case Not(inner):
+            return f"not {_nested(inner)}"
+        case And(nodes):
+            return " and ".join(map(_nested, nodes)) or "*"
+        case Or(nodes):
+            return " or ".join(map(_nested, nodes))
+
+
+def _nested(node: Node) -> str:
+    return f"({render(node)})" if isinstance(node, (And, Or)) and len(node.nodes) > 1 else render(node)
+
+
+def _value_text(value: Value) -> str:
+    return value.text if value.wildcards else search_value(value.text)
+
+
+def _name_text(name: str) -> str:
+    if name.startswith(_TAG_PREFIX + ":"):
+        return f"{_TAG_PREFIX}:{_name_text(name[len(_TAG_PREFIX) + 1 :])}"
+    plain = _WORD.fullmatch(name) and name.lower() not in _KEYWORDS and not any(each in name for each in "*?")
+    return name if plain else search_value(name)
 
 
 class _Parser:
