@@ -50,6 +50,19 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def until():
+    """Waits until an expression holds in the page. Playwright's own ``wait_for_function`` asks again by ``eval``, which our pages forbid."""
+
+    def holds(page, expression):
+        limit = time.monotonic() + 30
+        while not page.evaluate(expression):
+            assert time.monotonic() < limit, f"never: {expression}"
+            page.wait_for_timeout(50)
+
+    return holds
+
+
 class Site(NamedTuple):
     """A server with spans in it: its address, and itself."""
 

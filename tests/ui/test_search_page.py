@@ -17,11 +17,11 @@ def ids(page):
     return page.locator(".trace").evaluate_all("all => all.map((each) => each.dataset.id)")
 
 
-def test_the_slow_trace_is_found(visit, site):
+def test_the_slow_trace_is_found(visit, site, until):
     """Choose the service, order by length, open the first: the critical path leads to the service that waited."""
     page = visit(site, "/search?lookback=all")
     page.select_option("#service", "shop")
-    page.wait_for_function("document.querySelector('#operation').options.length > 1")
+    until(page, "document.querySelector('#operation').options.length > 1")
     assert page.locator("#operation option").all_inner_texts() == ["All operations", "GET /checkout", "render"]
     page.select_option("#operation", "GET /checkout")
     page.select_option("#sort", "longest")

@@ -145,7 +145,7 @@ def test_colours_by_own_time_and_by_error(visit, site):
     assert page.evaluate(fill, "authorise") == page.evaluate(fill, "render")
 
 
-def test_a_trace_of_20_000_spans_opens_scrolls_and_folds(visit, site):
+def test_a_trace_of_20_000_spans_opens_scrolls_and_folds(visit, site, until):
     """The page stays as small as that of a short trace, wherever one scrolls."""
     page = visit(site, BIG)
     assert page.locator("[data-rows]").get_attribute("aria-rowcount") == "20000"
@@ -157,9 +157,10 @@ def test_a_trace_of_20_000_spans_opens_scrolls_and_folds(visit, site):
     last = page.evaluate("document.activeElement.getAttribute('aria-rowindex')")
     assert last == "20000"
     page.mouse.wheel(0, -200_000)
-    page.wait_for_function("scrollY < 400000")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.row')].some((row) => row.getBoundingClientRect().top > 100 && row.getBoundingClientRect().top < 700)"
+    until(page, "scrollY < 400000")
+    until(
+        page,
+        "[...document.querySelectorAll('.row')].some((row) => row.getBoundingClientRect().top > 100 && row.getBoundingClientRect().top < 700)",
     )
     page.click("[data-collapse]")
     assert page.locator("[data-rows]").get_attribute("aria-rowcount") == "101"
