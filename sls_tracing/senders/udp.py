@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sls_tracing.model import Process, SpanRecord
-    from sls_tracing.thrift.schema import Encoder
 
 __all__ = ["UDPSender"]
 
@@ -80,7 +79,7 @@ class UDPSender:
         self.max_packet_size = max_packet_size
         self._counters = counters
         self._log = log
-        self._encoder: Encoder = _ENCODERS[protocol]()
+        self._encoder = _ENCODERS[protocol]()
         self._socket = DatagramSocket(
             self.host, port, self._refused, family=_FAMILIES[socket_type], look_up_every=look_up_every
         )
@@ -128,11 +127,9 @@ class UDPSender:
         surely_free = self.max_packet_size - envelope  # what fits whatever the envelope's varints take
         sent = size = 0
         waiting: list[bytes] = []
-        for record in records:
-            try:
-                span = self._encoder.span(record)
-            except EncodeError as error:
-                self._lost("unencodable", 1, "%s", error)
+        for record, span in zip(records, self._encoder.spans(records), strict=True):
+            if isinstance(span, EncodeError):
+                self._lost("unencodable", 1, "%s", span)
                 continue
             if size + len(span) > surely_free and not self._fits(encoded_process, len(waiting) + 1, size + len(span)):
                 sent += self._emit(encoded_process, waiting)
@@ -142,7 +139,9 @@ class UDPSender:
                     if smaller is None:
                         self._lost("too_large", 1, "%r, of %d bytes", record.operation_name[:100], len(span))
                         continue
-                    span = smaller
+                    waiting.append(smaller)
+                    size += len(smaller)
+                    continue
             waiting.append(span)
             size += len(span)
         return sent + self._emit(encoded_process, waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 import sys
 import tracemalloc
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from sls_tracing.context import SpanContext
 from sls_tracing.model import LogRecord, Process, Reference
 from sls_tracing.thrift import tags as tags_module
+from sls_tracing.thrift import varint
 from sls_tracing.thrift.binary import BinaryEncoder
 from sls_tracing.thrift.compact import CompactEncoder
 from sls_tracing.thrift.schema import ClientStats, EncodeError
@@ -244,25 +246,78 @@ def test_unique_values_do_not_grow_memory(encoder):
     assert after - before < 3_000_000
 
 
-def test_a_key_of_many_values_leaves_the_others_remembered():
-    """Unique URLs clear their own values only; the tag that repeats stays one remembered object."""
-    encoder = tags_module.TagEncoder(str.encode, {str: str.encode})
-    encoder.encode({"component": "Flask"})
-    remembered = encoder.encode({"component": "Flask"})
+@pytest.fixture
+def encodings():
+    """Every value that a tag encoder had to encode, in order."""
+    return []
+
+
+@pytest.fixture
+def tag_encoder(encodings):
+    def encode_text(key, value):
+        encodings.append(value)
+        return key + value.encode()
+
+    return tags_module.TagEncoder(str.encode, {str: encode_text})
+
+
+def test_a_key_of_many_values_leaves_the_others_remembered(tag_encoder, encodings):
+    """Unique URLs clear their own values only; the tag that repeats is encoded once."""
     for index in range(5_000):
-        encoder.encode({"component": "Flask", "http.url": str(index)})
-    assert encoder.encode({"component": "Flask"}) is remembered
-    assert encoder.count <= tags_module.MOST_VALUES + 10
+        tag_encoder.encode({"component": "Flask", "http.url": str(index)})
+    assert encodings.count("Flask") == 1
+    assert tag_encoder.count <= tags_module.MOST_VALUES + 10
 
 
-def test_values_that_came_later_get_their_chance():
+def test_values_that_came_later_get_their_chance(tag_encoder, encodings):
     """A key that met many values once remembers others later, when those come again and again."""
-    encoder = tags_module.TagEncoder(str.encode, {str: str.encode})
     for index in range(1_000):
-        encoder.encode({"http.url": f"once-{index}"})
+        tag_encoder.encode({"http.url": f"once-{index}"})
     for _ in range(10_000):
-        encoder.encode({"http.url": "again"})
-    assert encoder.encode({"http.url": "again"}) is encoder.encode({"http.url": "again"})
+        tag_encoder.encode({"http.url": "again"})
+    encodings.clear()
+    assert tag_encoder.encode({"http.url": "again"}) == b"http.urlagain"
+    assert encodings == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 300) | st.integers(2**55, 2**57), max_size=200))
+def test_ids_side_by_side_are_those_one_by_one(numbers):
+    """Of any length, any number of them, short ones among long ones."""
+    assert varint.zigzag_ids(numbers) == [varint.zigzag_id(number) for number in numbers]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(2**48, 2**55 - 1), max_size=200) | st.lists(st.integers(-(2**63), 2**63 - 1), max_size=70))
+def test_times_side_by_side_are_those_one_by_one(times):
+    """Those of our millennium, and those of clocks that were never set."""
+    assert varint.zigzag_times(times) == [varint.zigzag(time) for time in times]
+
+
+@pytest.mark.parametrize("number", [-1, 2**64])
+def test_what_is_no_id_is_refused(number):
+    with pytest.raises(struct.error):
+        varint.zigzag_ids([1, number])
+
+
+@pytest.mark.parametrize("protocol", ["compact", "binary"])
+@settings(max_examples=50, deadline=None)
+@given(records=st.lists(spans.records(), max_size=70))
+def test_many_spans_are_encoded_like_each_alone(protocol, records):
+    """Whether their ids and traces are shared with neighbours or not."""
+    encoder = ENCODERS[protocol]
+    assert list(encoder.spans(records)) == [encoder.span(record) for record in records]
+    doubled = [each for record in records for each in (record, record)]
+    assert list(encoder.spans(doubled)) == [encoder.span(record) for record in doubled]
+
+
+def test_a_bad_span_among_many_costs_itself_only(encoder):
+    """Its place holds what is wrong with it."""
+    good, bad = spans.make_record(), spans.make_record(context=SpanContext(1 << 64, -1))
+    first, error, last = encoder.spans([good, bad, good])
+    assert first == last == encoder.span(good)
+    assert isinstance(error, EncodeError)
+    assert len(encoder.spans([])) == 0
 
 
 def test_encoding_loads_no_thrift_library():
