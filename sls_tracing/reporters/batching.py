@@ -251,15 +251,16 @@ class BatchingReporter:
         """Send spans until the batch is full, the queue empty, or a marker met, which is returned."""
         batch: list[SpanRecord] = []
         marker = None
-        while queue and len(batch) < self._max_batch_size:
-            try:
-                item = queue.popleft()
-            except IndexError:  # another thread has just dropped the last one
-                break
-            if isinstance(item, _Marker):
-                marker = item
-                break
-            batch.append(item)
+        take = queue.popleft
+        try:
+            for _ in range(min(len(queue), self._max_batch_size)):
+                item = take()
+                if isinstance(item, _Marker):
+                    marker = item
+                    break
+                batch.append(item)
+        except IndexError:  # another thread has just dropped the last one
+            pass
         if batch:
             sent = _guard.call(0, self.sender.send, batch)
             if sent:

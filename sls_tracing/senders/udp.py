@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from sls_tracing.exceptions import ConfigurationError, SenderError
@@ -125,26 +127,39 @@ class UDPSender:
         last = self.statistics.batches + len(records)
         envelope = self._encoder.envelope_size(encoded_process, _MOST_SPANS, seq_no=last, stats=self._losses)
         surely_free = self.max_packet_size - envelope  # what fits whatever the envelope's varints take
-        sent = size = 0
-        waiting: list[bytes] = []
-        for record, span in zip(records, self._encoder.spans(records), strict=True):
-            if isinstance(span, EncodeError):
-                self._lost("unencodable", 1, "%s", span)
-                continue
-            if size + len(span) > surely_free and not self._fits(encoded_process, len(waiting) + 1, size + len(span)):
-                sent += self._emit(encoded_process, waiting)
-                waiting, size = [], 0
-                if not self._fits(encoded_process, 1, len(span)):
-                    smaller = self._trim(record, encoded_process)
-                    if smaller is None:
-                        self._lost("too_large", 1, "%r, of %d bytes", record.operation_name[:100], len(span))
-                        continue
-                    waiting.append(smaller)
-                    size += len(smaller)
-                    continue
-            waiting.append(span)
-            size += len(span)
-        return sent + self._emit(encoded_process, waiting)
+        try:
+            encoded = self._encoder.spans(records)
+        except EncodeError:
+            records, encoded = self._encode_one_by_one(records)
+        ends = [0, *accumulate(map(len, encoded))]
+        sent = start = 0
+        while start < len(encoded):
+            stop = bisect_right(ends, ends[start] + surely_free) - 1
+            while stop < len(encoded) and self._fits(encoded_process, stop + 1 - start, ends[stop + 1] - ends[start]):
+                stop += 1
+            if stop > start:
+                sent += self._emit(encoded_process, encoded[start:stop])
+                start = stop
+            elif smaller := self._trim(records[start], encoded_process):
+                encoded[start] = smaller
+                ends = [0, *accumulate(map(len, encoded))]
+            else:
+                name = records[start].operation_name[:100]
+                self._lost("too_large", 1, "%r, of %d bytes", name, len(encoded[start]))
+                start += 1
+        return sent
+
+    def _encode_one_by_one(self, records: Sequence[SpanRecord]) -> tuple[list[SpanRecord], list[bytes]]:
+        """Count the spans that cannot be encoded; return the others, and what they became."""
+        good: list[SpanRecord] = []
+        encoded: list[bytes] = []
+        for record in records:
+            try:
+                encoded.append(self._encoder.span(record))
+                good.append(record)
+            except EncodeError as error:
+                self._lost("unencodable", 1, "%s", error)
+        return good, encoded
 
     def _encode_process(self, process: Process) -> bytes:
         """Return the process's bytes, at most half a datagram: the same ones every time, so they are kept."""

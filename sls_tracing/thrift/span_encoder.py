@@ -1,4 +1,4 @@
-"""What the encoders of both protocols share: many spans at once, and one bad one costs the others nothing."""
+"""What the encoders of both protocols share: many spans at once, or one."""
 
 from __future__ import annotations
 
@@ -24,18 +24,14 @@ class SpanEncoder:
     def span(self, record: SpanRecord) -> bytes:
         """Return a whole ``Span`` struct. Raises :class:`EncodeError`."""
         (encoded,) = self.spans((record,))
-        if isinstance(encoded, EncodeError):
-            raise encoded
         return encoded
 
-    def spans(self, records: Sequence[SpanRecord]) -> Sequence[bytes | EncodeError]:
-        """Return a whole ``Span`` struct for each record, or what is wrong with it."""
+    def spans(self, records: Sequence[SpanRecord]) -> list[bytes]:
+        """Return a whole ``Span`` struct for each record. Raises :class:`EncodeError` if one is bad; :meth:`span` tells which."""
         try:
             return self._encode_spans(records)
         except CANNOT_ENCODE as error:
-            if len(records) == 1:
-                return [EncodeError(f"a span that cannot be encoded: {error!r}")]
-            return [encoded for record in records for encoded in self.spans((record,))]  # one of them is bad, or more
+            raise EncodeError(f"a span that cannot be encoded: {error!r}") from error
 
     def _encode_spans(self, records: Sequence[SpanRecord]) -> list[bytes]:
         raise NotImplementedError
