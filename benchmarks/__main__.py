@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from charts import draw
+from instrumentation_overhead import added
 from sinks import Sinks
 from tables import FIGURES, medians, show
 from tracers import MODULES, TRACERS
@@ -98,7 +99,7 @@ def run_rounds(works: dict[str, list[str]], rounds: int, minutes: float, scale: 
 
 
 def instrumentation(rounds: int) -> Results:
-    """Run the program that measures instrumented libraries; return what each tracer adds to the same work without tracing, by round."""
+    """Run the program that measures instrumented libraries; return what each tracer adds to the same work without tracing."""
     measured: Results = {}
     for case in INSTRUMENTED:
         with tempfile.TemporaryDirectory() as folder:
@@ -116,11 +117,7 @@ def instrumentation(rounds: int) -> Results:
             else:
                 measured |= json.loads(kept.read_text())
     return {
-        case: {
-            NAMES.get(tracer, tracer): [figure - base for figure, base in zip(figures, rows["none"], strict=True)]
-            for tracer, figures in rows.items()
-            if tracer != "none"
-        }
+        case: {NAMES.get(tracer, tracer): [figure] for tracer, figure in added(rows).items()}
         for case, rows in measured.items()
     }
 
