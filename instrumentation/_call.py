@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from sls_tracing.instrumentation._messages import Headers
 
-__all__ = ["DEFAULTS", "Call", "guard", "method_name"]
+__all__ = ["DEFAULTS", "METHODS", "Call", "guard", "method_name"]
 
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 
 DEFAULTS = HTTPOptions()
 guard = Guard("instrumentation_http")
@@ -25,10 +25,10 @@ _hook_guard = Guard("instrumentation_hook")
 
 def method_name(method: object) -> str:
     """Return the method as a span name may show it: known methods in upper case, ``HTTP`` for anything else."""
-    if method.__class__ is str and method in _METHODS:
+    if method.__class__ is str and method in METHODS:
         return method
     name = method.upper() if isinstance(method, str) else ""
-    return name if name in _METHODS else "HTTP"
+    return name if name in METHODS else "HTTP"
 
 
 class Call(Operation):

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["InjectedHeader", "inject_headers", "lower_case_stores"]
 
 _NO_HEADERS: Mapping[str, str] = {}
-_FORMATS = {"b3": "b3", "traceparent": "w3c", "tracestate": "w3c"}
-_GROUPS = frozenset(_FORMATS.values())
+_HTTP_HEADERS = Format.HTTP_HEADERS
+_FORMATS = {
+    **dict.fromkeys(("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"), "b3"),
+    **dict.fromkeys(("traceparent", "tracestate"), "w3c"),
+}
+_TEXT = frozenset((str,))
+_new = OutgoingHeaders.__new__
 _guard = Guard("instrumentation_http")
 
 
@@ -50,19 +55,45 @@ def inject_headers(
     injection (a prepared request sent twice, ``response.next``, a redirect) are replaced, and dropped if not injected again: ``host``, to which
     this one goes, may be one that ``options`` leave out. ``defaults`` are headers, by the names used for them, that the library sets by itself: nobody chose those.
     """
-    carrier, context = OutgoingHeaders(host), None
+    carrier, context = _new(OutgoingHeaders), None  # as its constructor does, in Python
+    carrier.destination = host
     with _guard:
-        context = call.span.context
-        if options is None or options.propagates_to(host):
-            call.tracer.inject(context, Format.HTTP_HEADERS, carrier)
-    with _guard:
-        if headers.__class__ in lower_case_stores and _has_none_of_ours(headers._store, carrier):  # type: ignore[attr-defined]
-            # Nothing to weigh up: written as a whole, 1 µs less than one by one.
-            headers._store.update({name: (name, InjectedHeader(value)) for name, value in carrier.items()})  # type: ignore[attr-defined]
-        else:
-            _merge(headers, carrier, defaults)
+        try:
+            context = call.span.context
+            if options is None or options.propagates_to_all or options.propagates_to(host):
+                call.tracer.inject(context, _HTTP_HEADERS, carrier)
+        finally:
+            _put(headers, carrier, defaults)
         if getattr(context, "baggage", None):
             note_headers(call, "headers sent", headers)
+
+
+def _put(headers: MutableMapping[str, Any], carrier: OutgoingHeaders, defaults: Mapping[str, str]) -> None:
+    if headers.__class__ in lower_case_stores:
+        store: MutableMapping[Any, tuple[Any, str]] = headers._store  # type: ignore[attr-defined]
+        # Nothing of ours and no ids of the caller's among them, so nothing to weigh up. Text must not be compared with bytes (`python -bb`).
+        if (
+            (_ours.issuperset(carrier) or _learn(carrier))
+            and _TEXT.issuperset(map(type, store))
+            and _ours.isdisjoint(store)
+        ):
+            for name, value in carrier.items():
+                store[name] = (name, InjectedHeader(value))
+            return
+    _merge(headers, carrier, defaults)
+
+
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+_ours = set(_FORMATS)
+"""Names that tell of ids, and names under which something was injected: headers with none of them need no closer look."""
+
+
+def _learn(carrier: OutgoingHeaders) -> bool:
+    """Add the names to `_ours`, a baggage item's among them; False if some are not in lower case."""
+    _ours.update(map(str.lower, carrier))
+    if len(_ours) > _MOST_NAMES:
+        lower_case_stores.clear()  # from now on each request is looked at closely
+    return _ours.issuperset(carrier)
 
 
 def _merge(headers: MutableMapping[str, Any], carrier: OutgoingHeaders, defaults: Mapping[str, str]) -> None:
@@ -86,26 +117,15 @@ def _merge(headers: MutableMapping[str, Any], carrier: OutgoingHeaders, defaults
             headers[name] = InjectedHeader(value)
 
 
-def _has_none_of_ours(store: Mapping[str, tuple[str, Any]], carrier: OutgoingHeaders) -> bool:
-    """Whether no header there is from an earlier injection, has a name of ``carrier``'s or belongs to a propagation format."""
-    for name, (_, value) in store.items():
-        if name.__class__ is not str or value.__class__ is InjectedHeader:
-            return False
-        if name in carrier or _formats[name] in _GROUPS:
-            return False
-    return True
-
-
 class _Formats(dict[str, str]):
     """The propagation format that each header belongs to, by its name; a header outside of the known formats is one by itself."""
 
     def __missing__(self, name: str) -> str:
         lower = name.lower()
-        found = "b3" if lower.startswith("x-b3-") else _FORMATS.get(lower, lower)
+        found = _FORMATS.get(lower, lower)
         if len(self) < _MOST_NAMES and len(name) <= _LONGEST_NAME:  # a service sends the same few again and again
             self[name] = found
         return found
 
 
-_MOST_NAMES, _LONGEST_NAME = 1024, 64
 _formats = _Formats()

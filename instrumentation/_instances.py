@@ -10,14 +10,15 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import opentracing
+
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation._tracer_source import TracerSource
+from sls_tracing.suppression import suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
-
-    import opentracing
 
     from sls_tracing.instrumentation._options import HTTPOptions
     from sls_tracing.instrumentation._registry import RemovablePatch
@@ -44,6 +45,19 @@ class Instances:
             if found is not None:
                 return found
         return self._library
+
+    def tracing(self, instance: object) -> tuple[opentracing.Tracer, HTTPOptions] | None:
+        """Return the tracer and the options for ``instance``; None if it is not traced, or nothing shall be traced here."""
+        source = self._library
+        if self._sources:
+            source = self._sources.get(instance, source)
+        if source is None:
+            return None
+        # As `source.active()` and `source.http`. Calls of them would be most of what a request pays that is not traced.
+        tracer = opentracing.tracer if source.explicit is None else source.explicit
+        if type(tracer) is opentracing.Tracer or suppressed():
+            return None
+        return tracer, source.http_if_known or source.http
 
     def for_library(self, source: TracerSource) -> RemovablePatch:
         """Return the patch that traces all objects of the class."""

@@ -7,64 +7,53 @@ A library beside or above it does not: a hook of a session that calls another se
     LAYERS = Layers("http", {"http.client": 0, "urllib3": 1})      # what is not named stands on top
 
     if LAYERS.is_inner("urllib3"):  pass the call on, change nothing
-    before = LAYERS.enter("requests", call)
+    outer = LAYERS.outermost()
+    LAYERS.mark(call)
     try: ...
-    finally: LAYERS.leave(before)
+    finally: LAYERS.mark(outer)     # by value: a token is refused in another context than the one that made it
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Layers", "Outer"]
+__all__ = ["Layers", "LogicalCall"]
 
 _TOP = 1_000
-_new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python function
 
 
-class Finishable(Protocol):
-    """A call that is under way until it is ``finished``."""
+class LogicalCall(Protocol):
+    """A call of the library ``component`` that is under way until it is ``finished``."""
 
+    component: str
     finished: bool
-
-
-class Outer(NamedTuple):
-    """The outermost call that is under way here."""
-
-    level: int
-    call: Finishable
 
 
 class Layers:
     """Which library stands on which, and whose call is under way here. ``levels`` names those that stand below others, ground first."""
 
-    __slots__ = ("_levels", "_outer")
+    __slots__ = ("_levels", "mark", "outermost")
 
     def __init__(self, name: str, levels: Mapping[str, int]) -> None:
         self._levels = dict(levels)
-        self._outer: ContextVar[Outer | None] = ContextVar(f"sls_tracing_{name}_call", default=None)
+        outermost: ContextVar[LogicalCall | None] = ContextVar(f"sls_tracing_{name}_call", default=None)
+        # The variable's own methods, which are no Python: every call asks, marks and takes the mark off again.
+        self.outermost = outermost.get
+        """Return the call that is marked here, be it finished or not."""
+        self.mark = outermost.set
+        """Mark a call as the outermost one that is under way here, or none."""
 
     def is_inner(self, component: str) -> bool:
         """Whether a call of ``component`` that begins here is but a part of one that is under way."""
-        outer = self._outer.get()
-        # A task or thread that was started within a call, and outlives it, has inherited the mark: hence the second question.
-        return outer is not None and self._levels.get(component, _TOP) < outer.level and not outer.call.finished
+        outer, level = self.under_way(), self._levels.get
+        return outer is not None and level(component, _TOP) < level(outer.component, _TOP)
 
-    def under_way(self) -> Finishable | None:
+    def under_way(self) -> LogicalCall | None:
         """Return the outermost call that is under way here, or None."""
-        outer = self._outer.get()
-        return None if outer is None or outer.call.finished else outer.call
-
-    def enter(self, component: str, call: Finishable) -> Outer | None:
-        """Mark ``call`` as under way; what is returned goes to :meth:`leave`."""
-        before = self._outer.get()
-        self._outer.set(_new_tuple(Outer, (self._levels.get(component, _TOP), call)))
-        return before
-
-    def leave(self, before: Outer | None) -> None:
-        """Take the mark off again. By value: a token is refused in another context than the one that made it."""
-        self._outer.set(before)
+        outer = self.outermost()
+        # A task or thread that was started within a call, and outlives it, has inherited the mark.
+        return None if outer is None or outer.finished else outer

@@ -112,8 +112,7 @@ class Operation:
         """Finish the span; later calls do nothing."""
         if not self.finished:
             self.finished = True
-            with guard:
-                self.span.finish()
+            guard.call_method(None, self.span, "finish")
 
     def _error_log(self, error: BaseException) -> dict[str, Any]:
         """OpenTracing's fields for an exception, with the object itself where its text is free of secrets."""

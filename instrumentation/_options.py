@@ -138,10 +138,11 @@ class HTTPOptions:
 
     def propagates_to(self, host: str) -> bool:
         """Whether ``host`` (in lower case, without port) gets trace headers."""
-        return self._propagates_to_all or (host in self.propagate_to and host not in self.no_propagate_to)
+        return self.propagates_to_all or (host in self.propagate_to and host not in self.no_propagate_to)
 
     @cached_property
-    def _propagates_to_all(self) -> bool:
+    def propagates_to_all(self) -> bool:
+        """Whether no host is left out: asked first, it spares a call."""
         return self.propagate_to == ANY_HOST and self.no_propagate_to == Hosts()
 
     def ignores_url(self, url: str) -> bool:

@@ -8,7 +8,6 @@ word borders where a word is short (``key`` but not ``keyword``; ``apiKey``, ``X
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import unquote_plus
 
 __all__ = ["REDACTED", "is_secret_name", "redact_text", "redact_url"]
@@ -19,7 +18,6 @@ _SECRET_NAME = re.compile(
     r"token|secret|passw|passphrase|signature|credential|authori[sz]|session.?id|jwt|cookie|(?:api|access|private|account).?key"
     r"|(?<![a-z])(?:sig|key|auth|pwd|pass|pin|otp|code|sid)(?![a-z])"
 )
-_LONGEST_KEPT = 64
 _CAMEL_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*@")
 _USER_INFO_IN_TEXT = re.compile(r"//[^/?#\s'\"]*@")
@@ -35,9 +33,15 @@ def redact_url(url: str) -> str:
     base, mark, query = url.partition("?")
     if not mark:
         return url
-    if "&" not in query:
-        return base + mark + _redact_parameter(query)
-    return base + mark + "&".join(map(_redact_parameter, query.split("&")))
+    parameters = query.split("&")
+    if ";" not in query:
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if value and _secret_names[name]:
+                break
+        else:  # most addresses have no secrets, and come back as they are
+            return url
+    return base + mark + "&".join(map(_redact_parameter, parameters))
 
 
 def redact_text(text: str) -> str:
@@ -61,12 +65,21 @@ def _redact_match(match: re.Match[str]) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether a parameter, header or argument of this name holds a credential."""
-    # Names are few and come again: 1 µs less for each. Long ones are nobody's, and shall not stay in memory.
-    return _is_secret(name) if len(name) <= _LONGEST_KEPT else _is_secret.__wrapped__(name)
+    return _secret_names[name]
 
 
-@lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
-    if "%" in name or "+" in name:
-        name = unquote_plus(name)
-    return _SECRET_NAME.search(_CAMEL_BORDER.sub("-", name).lower()) is not None
+class _SecretNames(dict[str, bool]):
+    """Which names tell of a credential. They are few and come again: 1 µs less for each. Long ones are nobody's, and shall not stay in memory."""
+
+    def __missing__(self, name: str) -> bool:
+        plain = unquote_plus(name) if "%" in name or "+" in name else name
+        is_secret = _SECRET_NAME.search(_CAMEL_BORDER.sub("-", plain).lower()) is not None
+        if len(name) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[name] = is_secret
+        return is_secret
+
+
+_MOST_KEPT, _LONGEST_KEPT = 1024, 64
+_secret_names = _SecretNames()

@@ -77,40 +77,34 @@ class _Hooks:
 
     def send(self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Around ``Session.send``."""
-        source = self._instances.source(instance)
-        tracer = None if source is None else source.active()
+        tracing = self._instances.tracing(instance)
         request = args[0] if args else kwargs.get("request")
-        if source is None or tracer is None or not isinstance(request, PreparedRequest):
+        if tracing is None or not isinstance(request, PreparedRequest):
             return wrapped(*args, **kwargs)
+        headers: Any = request.headers
+        if headers is None:  # of a PreparedRequest that nobody prepared; requests sends it all the same
+            headers = request.headers = CaseInsensitiveDict()
         follows_redirects = kwargs.get("allow_redirects", True)
         if follows_redirects is False:
             outer = LAYERS.under_way()
             if isinstance(outer, ClientCall) and outer.follower is instance:
                 # resolve_redirects calls send for every hop: part of the same logical call, with the same ids.
-                _inject(outer, request, str(request.url))
+                outer.inject(headers, str(request.url), _DEFAULTS)
                 return wrapped(*args, **kwargs)
-        url, headers = str(request.url), () if request.headers is None else request.headers
-        call = ClientCall.start(tracer, "requests", request.method or "", url, headers, source.http, native=request)
+        tracer, options = tracing
+        call = ClientCall.start(tracer, "requests", request.method or "", str(request.url), headers, options, request)
         if call is None:
             return wrapped(*args, **kwargs)
-        _inject(call, request, None)
+        call.inject(headers, None, _DEFAULTS)
         if follows_redirects:
             call.follower = instance
         with call:
             response = wrapped(*args, **kwargs)
-        with _guard:
-            _tell(call, response)
+        _guard.call(None, _tell, call, response)
         stream = kwargs.get("stream", instance.stream)
         if not (stream and _guard.call(False, finish_with_body, call, response.raw)):
             call.finish()
         return response
-
-
-def _inject(call: ClientCall, request: PreparedRequest, url: str | None) -> None:
-    headers: Any = request.headers
-    if headers is None:  # of a PreparedRequest that nobody prepared; requests sends it all the same
-        headers = request.headers = CaseInsensitiveDict()
-    call.inject(headers, url, _DEFAULTS)
 
 
 def _tell(call: ClientCall, response: Any) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sls_tracing.metrics import Counters, counters
 
@@ -98,6 +98,14 @@ class Guard:
         """Return ``function(*args, **kwargs)``, or ``default`` if it raises."""
         try:
             return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the one place
+            self.failed(error)
+            return default
+
+    def call_method(self, default: Any, target: object, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Return ``target.<name>(*args, **kwargs)``, or ``default`` if that raises, looking it up included. As a ``with`` block, at half its price."""
+        try:
+            return getattr(target, name)(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the one place
             self.failed(error)
             return default
