@@ -84,7 +84,7 @@ def _text_value(key: bytes, value: str) -> bytes:
     except UnicodeEncodeError:
         data = text_bytes(value)
     size = len(data)
-    return b"".join((key, _start_text, _SHORT[size] if size < 1 << 14 else unsigned_varint(size), data, _STOP))
+    return b"".join((key, _start_text, _SHORT[size] if size < len(_SHORT) else unsigned_varint(size), data, _STOP))
 
 
 def _binary_value(key: bytes, value: bytes) -> bytes:

@@ -1,6 +1,6 @@
-"""Zigzag varints, the integers of Thrift's compact protocol: 14 bits at a time, or 64 numbers at a time.
+"""Zigzag varints, the integers of Thrift's compact protocol: one at a time, or 64 at a time.
 
-A varint carries 7 bits a byte, lowest first, with the top bit set on all but the last. Small numbers are looked up, 14 bits at once.
+A varint carries 7 bits a byte, lowest first, with the top bit set on all but the last. Small numbers are looked up.
 Span ids are random, thus almost always 9 or 10 bytes long, and a batch has hundreds of them: :func:`zigzag_ids` encodes 64 at once, side by side in one
 large integer.
 (Thrift's ``doc/specs/thrift-compact-protocol.md``, "Integer encoding".)
@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SHORT_NUMBERS", "unsigned_varint", "zigzag", "zigzag_duration", "zigzag_id", "zigzag_ids", "zigzag_times"]
 
-# By joining one-byte strings: 1.5 ms at import, against 7.5 for the arithmetic 2 x 16,384 times.
 _ONE_MORE = [bytes((bits | 0x80,)) for bits in range(1 << 7)]
 _ONE_LAST = [bytes((bits,)) for bits in range(1 << 7)]
-
-_MORE = [low + high for high in _ONE_MORE for low in _ONE_MORE]
-"""Fourteen bits as two bytes that more follow."""
-_LAST = _ONE_LAST + [low + high for high in _ONE_LAST[1:] for low in _ONE_MORE]
-"""Up to fourteen bits as the one or two last bytes."""
-_MASK = (1 << 14) - 1
-SHORT_NUMBERS = _LAST
-"""The varint of each number below ``len(SHORT_NUMBERS)``, for those who cannot afford the call."""
+SHORT_NUMBERS = _ONE_LAST + [low + high for high in _ONE_LAST[1:32] for low in _ONE_MORE]
+"""The varint of each number below ``len(SHORT_NUMBERS)``, which is 4096: for those who cannot afford a call."""
+_SHORT = len(SHORT_NUMBERS)
 
 _SIGN = 1 << 63
 _TWICE_64 = (1 << 65) - 1
@@ -34,14 +28,14 @@ _TWICE_64 = (1 << 65) - 1
 
 def unsigned_varint(number: int) -> bytes:
     """Return a varint of any length; ``number`` is not negative."""
-    if number <= _MASK:
-        return _LAST[number]
-    parts = []
-    while number > _MASK:
-        parts.append(_MORE[number & _MASK])
-        number >>= 14
-    parts.append(_LAST[number])
-    return b"".join(parts)
+    if number < _SHORT:
+        return SHORT_NUMBERS[number]
+    data = bytearray()
+    while number > 0x7F:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    data.append(number)
+    return bytes(data)
 
 
 def zigzag(number: int) -> bytes:
@@ -61,8 +55,12 @@ def zigzag_id(number: int) -> bytes:
 def zigzag_duration(microseconds: int) -> bytes:
     """Return a signed 64-bit integer, fastest for a duration below two minutes."""
     folded = microseconds << 1
-    if 0 <= folded < 1 << 28:
-        return _LAST[folded] if folded <= _MASK else _MORE[folded & _MASK] + _LAST[folded >> 14]
+    if 0 <= folded < _SHORT:
+        return SHORT_NUMBERS[folded]
+    if 1 << 14 <= folded < 1 << 21:
+        return bytes((folded & 0x7F | 0x80, folded >> 7 & 0x7F | 0x80, folded >> 14))
+    if 1 << 21 <= folded < 1 << 28:
+        return bytes((folded & 0x7F | 0x80, folded >> 7 & 0x7F | 0x80, folded >> 14 & 0x7F | 0x80, folded >> 21))
     return zigzag(microseconds)
 
 
