@@ -11,7 +11,7 @@ import opentracing
 
 from sls_tracing.context import SpanContext
 from sls_tracing.forwarding import ForwardingSpan
-from sls_tracing.instrumentation._call import DEFAULTS, Call, guard, method_name
+from sls_tracing.instrumentation._call import DEFAULTS, METHODS, Call, guard, method_name
 from sls_tracing.instrumentation._doctor import note_headers
 from sls_tracing.instrumentation._operation import extract
 from sls_tracing.instrumentation._redaction import redact_url
@@ -55,7 +55,15 @@ class ServerCall(Call):
         headers: Mapping[str, str] | None = None,
         native: Any = None,
     ) -> None:
-        super().__init__(tracer, span, method, options)
+        self.tracer = tracer  # as the base classes do, which a call of theirs would take 0.3 µs to say
+        self.span = span
+        self.finished = False
+        self._scope = None
+        self._logged = 0
+        self.method = method
+        self.options = DEFAULTS if options is None else options
+        self._request = None
+        self._outer = None
         self.path = path
         self.is_described = False
         self.is_named = False
@@ -81,28 +89,25 @@ class ServerCall(Call):
         request comes from outside, and what is active in a server's thread was left there by mistake. A request to ``path`` that ``options``
         ignore gets a call that records nothing. ``native`` is what hooks are shown.
         """
-        name = method_name(method)
+        name = method if method.__class__ is str and method in METHODS else method_name(method)
         if _serving.get() is not None and cls.under_way(name, path) is not None:
             return None
-        parent, span = extract(tracer, headers), None
+        parent = extract(tracer, headers)
         if (DEFAULTS if options is None else options).ignores(path, headers.get("user-agent", "")):
             ignored = guard.call(None, _ignored_call, cls, tracer, parent, name, path, options or DEFAULTS)
             if ignored is not None:
                 return ignored
         tags = {"component": component, "span.kind": "server", "http.method": method}
-        with guard:
-            span = tracer.start_span(name, child_of=parent, tags=tags, ignore_active_span=True)
+        span = guard.call_method(None, tracer, "start_span", name, child_of=parent, tags=tags, ignore_active_span=True)
         if span is None:
             return None
         call = cls(tracer, span, name, path, options, headers, native)
-        with guard:
-            note_headers(call, "headers received", headers)
+        if getattr(parent, "baggage", None):
+            guard.call(None, note_headers, call, "headers received", headers)
         return call
 
-    @staticmethod
-    def current() -> ServerCall | None:
-        """Return the call that is active in this thread, task or greenlet, whichever request it is of."""
-        return _serving.get()
+    current = staticmethod(_serving.get)
+    """Return the call that is active in this thread, task or greenlet, whichever request it is of. No Python: see `_function_patch`."""
 
     @classmethod
     def under_way(cls, method: str, path: str) -> ServerCall | None:
@@ -126,7 +131,12 @@ class ServerCall(Call):
     ) -> None:
         _serving.set(self._outer)  # by value: a token is refused in another context than the one that made it
         self._outer = None
-        super().__exit__(kind, error, traceback)
+        if error is not None:
+            super().__exit__(kind, error, traceback)
+            return
+        scope, self._scope = self._scope, None  # as the base class does
+        if scope is not None:
+            guard.call_method(None, scope, "close")
 
     def describe(self, url: Callable[[], str], address: str | None = None, port: object = None) -> None:
         """Tag address and peer, once. Best called as late as a framework can: middleware such as ProxyFix corrects both on their way.
@@ -135,8 +145,7 @@ class ServerCall(Call):
         """
         if not self.is_described:
             self.is_described = True
-            with guard:
-                self._describe(url, address, port)
+            guard.call(None, self._describe, url, address, port)
 
     def _describe(self, url: Callable[[], str], address: str | None, port: object) -> None:
         options, is_recorded = self.options, self.is_recorded
@@ -196,7 +205,9 @@ class ServerCall(Call):
             if name is not None:
                 with guard:
                     self.span.set_operation_name(name)
-        super().finish()
+        if not self.finished:  # as the base class does
+            self.finished = True
+            guard.call_method(None, self.span, "finish")
 
 
 class _IgnoredCall(ServerCall):

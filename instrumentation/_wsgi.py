@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     Environ = dict[str, Any]
 
-__all__ = ["TracedBody", "call_of", "describe", "serve"]
+__all__ = ["CALL", "TracedBody", "call_of", "describe", "serve"]
 
-_CALL = "sls_tracing.server_call"
+CALL = "sls_tracing.server_call"
 """Where a request's call is found in its environ, and the sign that the request is traced already."""
 
 _NO_HEADERS: dict[str, str] = {}
@@ -31,7 +31,7 @@ _guard = Guard("instrumentation_wsgi")
 
 def call_of(environ: Environ) -> ServerCall | None:
     """Return the call under which this request runs, or None if it is not traced."""
-    call = environ.get(_CALL)
+    call = environ.get(CALL)
     return call if isinstance(call, ServerCall) else None
 
 
@@ -49,27 +49,27 @@ def serve(
     The span ends here if the body is whole, else with the body. ``is_complete(call, body)`` lets a framework say so of bodies
     that have no ``len``. A request that is traced already, by middleware or by the server around this one, goes on under that call.
     """
-    if _CALL in environ:
+    if CALL in environ:
         return application(environ, start_response)
-    method, headers, path = environ.get("REQUEST_METHOD", ""), _NO_HEADERS, ""
-    with _guard:
-        headers, path = _headers(environ), _path(environ)
+    method = environ.get("REQUEST_METHOD", "")
+    headers, path = _guard.call((_NO_HEADERS, ""), _headers_and_path, environ)
     call = ServerCall.start(tracer, component, method, headers, path, options, environ)
     if call is None:
         return _serve_under(ServerCall.under_way(method, path), application, environ, start_response)
-    environ[_CALL] = call
+    environ[CALL] = call
     with call:
         try:
             body = application(environ, _observed(call, start_response))
         finally:
             # Off again: a server or a test may use the same dict for its next request.
-            environ.pop(_CALL, None)
-            describe(call, environ)
-    is_whole = hasattr(body, "__len__") or _is_file(environ, body)
-    if not is_whole:
-        with _guard:
-            is_whole = is_complete(call, body)
-    if is_whole:
+            environ.pop(CALL, None)
+            if not call.is_described:
+                describe(call, environ)
+    if (
+        hasattr(body, "__len__")
+        or ("wsgi.file_wrapper" in environ and _is_file(environ, body))
+        or _guard.call(False, is_complete, call, body)
+    ):
         call.finish()
         return body
     return TracedBody(call, body)
@@ -77,8 +77,7 @@ def serve(
 
 def describe(call: ServerCall, environ: Environ) -> None:
     """Tag address and peer. Best called as late as a framework can: middleware such as ProxyFix corrects the environ on its way."""
-    if not call.is_described:
-        call.describe(partial(_url, environ), environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT"))
+    call.describe(partial(_url, environ), environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT"))
 
 
 def _serve_under(
@@ -89,11 +88,11 @@ def _serve_under(
 ) -> Iterable[bytes]:
     if outer is None:
         return application(environ, start_response)
-    environ[_CALL] = outer
+    environ[CALL] = outer
     try:
         return application(environ, start_response)
     finally:
-        environ.pop(_CALL, None)
+        environ.pop(CALL, None)
 
 
 class TracedBody:
@@ -142,7 +141,7 @@ def _observed(call: ServerCall, start_response: Callable[..., Any]) -> Callable[
 
 def _is_file(environ: Environ, body: object) -> bool:
     """Whether the server may send ``body`` by itself (sendfile): it recognises the object, so the object must stay what it is."""
-    wrapper = environ.get("wsgi.file_wrapper")
+    wrapper = environ["wsgi.file_wrapper"]
     if wrapper is None:
         return False
     if isinstance(wrapper, type) and isinstance(body, wrapper):
@@ -164,13 +163,9 @@ _MOST_NAMES, _LONGEST_NAME = 1024, 64
 _names = _Names()
 
 
-def _headers(environ: Environ) -> dict[str, str]:
-    return {name: environ[key] for key in environ if (name := _names[key])}
-
-
-def _path(environ: Environ) -> str:
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return path
+def _headers_and_path(environ: Environ) -> tuple[dict[str, str], str]:
+    headers = {name: environ[key] for key in environ if (name := _names[key])}
+    return headers, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
 
 
 def _url(environ: Environ) -> str:
@@ -180,7 +175,7 @@ def _url(environ: Environ) -> str:
         host, port = environ.get("SERVER_NAME", ""), str(environ.get("SERVER_PORT", ""))
         if port and port != {"http": "80", "https": "443"}.get(environ.get("wsgi.url_scheme", "http")):
             host = f"{host}:{port}"
-    path = _path(environ)
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     if not _SAFE_PATH.fullmatch(path):
         path = quote(path.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
     query = environ.get("QUERY_STRING", "")

@@ -68,9 +68,9 @@ def _make_patches(application: type, instances: Instances) -> list[FunctionPatch
     return [
         FunctionPatch(application, "__call__", hooks.serve),
         FunctionPatch(application, "wsgi_app", hooks.serve),
-        FunctionPatch(application, "full_dispatch_request", hooks.dispatch),
-        FunctionPatch(application, "handle_user_exception", hooks.handle_user_exception),
-        FunctionPatch(application, "handle_exception", hooks.handle_exception),
+        FunctionPatch(application, "full_dispatch_request", hooks.dispatch, ServerCall.current),
+        FunctionPatch(application, "handle_user_exception", hooks.handle_user_exception, ServerCall.current),
+        FunctionPatch(application, "handle_exception", hooks.handle_exception, ServerCall.current),
         FunctionPatch(RequestContext, "copy", hooks.copy_context),
     ]
 
@@ -83,12 +83,14 @@ class _Hooks:
 
     def serve(self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Around both WSGI entries; whichever comes first makes the span."""
-        source = self._instances.source(instance)
-        tracer = None if source is None else source.active()
-        if source is None or tracer is None:
+        if args and _wsgi.CALL in args[0]:  # the inner entry
             return wrapped(*args, **kwargs)
-        environ, start_response = _wsgi_arguments(*args, **kwargs)
-        return _wsgi.serve(tracer, "flask", wrapped, environ, start_response, _is_complete, source.http)
+        tracing = self._instances.tracing(instance)
+        if tracing is None:
+            return wrapped(*args, **kwargs)
+        tracer, options = tracing
+        environ, start_response = args if len(args) == 2 else _wsgi_arguments(*args, **kwargs)
+        return _wsgi.serve(tracer, "flask", wrapped, environ, start_response, _is_complete, options)
 
     def dispatch(
         self, wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -97,11 +99,7 @@ class _Hooks:
         call = self._current_call(instance)
         if call is None:
             return wrapped(*args, **kwargs)
-        with _guard:
-            request = _request_context().request
-            _wsgi.describe(call, request.environ)
-            rule = request.url_rule
-            call.named(None if rule is None else rule.rule)
+        _guard.call(None, _tell_request, call, _request_context().request)
         return _with_completeness(call, wrapped(*args, **kwargs))
 
     def handle_user_exception(
@@ -140,8 +138,7 @@ class _Hooks:
 
     def _current_call(self, app: Any) -> ServerCall | None:
         """Return the current request's call; None without one, as in ``test_request_context``."""
-        # The cheapest question first: without tracing it is the only one.
-        if ServerCall.current() is None or self._instances.source(app) is None:
+        if self._instances.source(app) is None:
             return None
         context = _request_context(None)
         return None if context is None else _wsgi.call_of(context.request.environ)
@@ -170,10 +167,19 @@ class _CarryingContext(RequestContext):
                     scope.close()
 
 
+def _tell_request(call: ServerCall, request: flask.Request) -> None:
+    _wsgi.describe(call, request.environ)
+    rule = request.url_rule
+    call.named(None if rule is None else rule.rule)
+
+
 def _with_completeness(call: ServerCall, response: Any) -> Any:
-    with _guard:
-        call.body_is_complete = not response.is_streamed or _is_error_page(response)
+    _guard.call(None, _note_completeness, call, response)
     return response
+
+
+def _note_completeness(call: ServerCall, response: Any) -> None:
+    call.body_is_complete = not response.is_streamed or _is_error_page(response)
 
 
 def _is_error_page(response: Any) -> bool:
