@@ -6,12 +6,12 @@ nothing. A package names such things in a table and lets :func:`lazily` be its `
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in sls_tracing/__init__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 __all__ = ["lazily"]
 
@@ -26,8 +26,10 @@ def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
         module = modules.get(name)
         if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        from importlib import import_module
+
         module, _, other = module.partition(":")
-        found = getattr(importlib.import_module(module), other or name)
+        found = getattr(import_module(module), other or name)
         setattr(sys.modules[package], name, found)  # the next access finds it without us
         return found
 

@@ -3,24 +3,33 @@
 Nothing happens here but a change of the environment and an ``exec``: ``PYTHONPATH`` gets a folder whose ``sitecustomize`` does the work
 in every Python process that the program starts, so reloaders, workers and subprocesses are traced like the first process. What
 could go wrong with the settings is found out before, while somebody is looking.
+
+Each start of a service waits for this process too. So it loads what every Python has loaded when it starts, and hardly more.
 """
+# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH120 - pathlib takes 9 ms of 15
 
 from __future__ import annotations
 
-import argparse
-import errno
 import os
-import shutil
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in sls_tracing/__init__
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    import argparse
+    from collections.abc import Iterator, MutableMapping, Sequence
 
-__all__ = ["BOOTSTRAP", "INTERPRETER", "add_arguments", "interpreter", "main", "prepare_environment"]
+__all__ = [
+    "BOOTSTRAP",
+    "INTERPRETER",
+    "add_arguments",
+    "become",
+    "interpreter",
+    "main",
+    "prepare_environment",
+    "usual_arguments",
+]
 
-BOOTSTRAP = Path(__file__).parent / "bootstrap"
+BOOTSTRAP = os.path.join(os.path.dirname(__file__), "bootstrap")
 
 INTERPRETER = "SLS_TRACING_RUN_INTERPRETER"
 """The variable that tells a child which interpreter has this package; any other one stays as it is."""
@@ -35,6 +44,8 @@ NOT_FOUND = 127
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; everything after the first word that is not one belongs to the command."""
+    import argparse
+
     parser.usage = "sls-tracing run [--service NAME] [--] COMMAND [ARGUMENT ...]"
     parser.add_argument(
         "--service", metavar="NAME", help="the service's name in every trace; JAEGER_SERVICE_NAME if not given"
@@ -42,35 +53,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="the program and its arguments")
 
 
+def usual_arguments(words: Sequence[str]) -> tuple[str | None, list[str]] | None:
+    """Return service and command of ``[--service NAME] [--] COMMAND …``; None for anything else, which argparse reads or refuses."""
+    rest = list(words)
+    service = None
+    if rest[:1] == ["--service"]:
+        service, rest = rest[1] if len(rest) > 1 else "-", rest[2:]
+    if not rest or rest == ["--"] or (rest[0].startswith("-") and rest[0] != "--") or (service or "").startswith("-"):
+        return None
+    return service, rest
+
+
 def main(args: argparse.Namespace) -> int:
+    """As :func:`become`, with what argparse has read."""
+    return become(args.service, args.command)
+
+
+def become(service: str | None, words: list[str]) -> int:
     """Become the command; return only if that is impossible. Raises ConfigurationError for settings that cannot work."""
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = words[1:] if words[:1] == ["--"] else words
     if not command:
         return _fail(SETTING_IS_WRONG, "no command; for example: sls-tracing run --service shop python app.py")
     environ = dict(os.environ)
-    if args.service is not None:
-        environ["JAEGER_SERVICE_NAME"] = args.service
+    if service is not None:
+        environ["JAEGER_SERVICE_NAME"] = service
     _check_settings(environ)
     prepare_environment(environ)
     path = _find(command[0], environ)
     if path is None:
         return _not_found(command[0], environ)
-    if not os.access(path, os.X_OK) or Path(path).is_dir():
+    if not os.access(path, os.X_OK) or os.path.isdir(path):
         return _fail(CANNOT_EXECUTE, f"{command[0]}: {_why_not_executable(path, command)}")
     sys.stdout.flush()
     sys.stderr.flush()
     try:
         os.execve(path, command, environ)  # noqa: S606 - the point of this command; no shell, so nothing to quote
+    except FileNotFoundError:  # the file is there: what its first line names is not
+        return _fail(NOT_FOUND, f"{command[0]}: the interpreter named in its first line does not exist")
     except OSError as error:
-        if error.errno == errno.ENOENT:  # the file is there: what its first line names is not
-            return _fail(NOT_FOUND, f"{command[0]}: the interpreter named in its first line does not exist")
         return _fail(CANNOT_EXECUTE, f"{command[0]}: {error.strerror}")
 
 
 def prepare_environment(environ: MutableMapping[str, str]) -> None:
     """Change ``environ`` so that Python processes under it trace themselves. Doing it twice changes nothing more."""
-    paths = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(BOOTSTRAP)]
-    environ["PYTHONPATH"] = os.pathsep.join([str(BOOTSTRAP), *paths])
+    paths = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != BOOTSTRAP]
+    environ["PYTHONPATH"] = os.pathsep.join([BOOTSTRAP, *paths])
     environ[INTERPRETER] = interpreter()
 
 
@@ -97,8 +124,15 @@ def _check_settings(environ: MutableMapping[str, str]) -> None:
 
 def _find(command: str, environ: MutableMapping[str, str]) -> str | None:
     if os.sep in command:
-        return command if Path(command).exists() else None
-    return shutil.which(command, path=environ.get("PATH", os.defpath))
+        return command if os.path.exists(command) else None
+    path = environ.get("PATH", os.defpath)
+    for folder in path.split(os.pathsep):
+        file = os.path.join(folder or os.curdir, command)
+        if os.path.isfile(file) and os.access(file, os.X_OK):
+            return file
+    from shutil import which  # it knows what Windows makes of a name
+
+    return which(command, path=path)
 
 
 def _not_found(command: str, environ: MutableMapping[str, str]) -> int:
@@ -109,7 +143,7 @@ def _advice(command: str, environ: MutableMapping[str, str]) -> str:
     """Say what was probably meant: a script to be run by Python, or a command with nearly this name."""
     from difflib import get_close_matches
 
-    if command.endswith(".py") and Path(command).exists():
+    if command.endswith(".py") and os.path.exists(command):
         return f"; did you mean `python {command}`?"
     if os.sep in command:
         return ""
@@ -127,7 +161,7 @@ def _commands(environ: MutableMapping[str, str]) -> Iterator[str]:
 
 
 def _why_not_executable(path: str, command: list[str]) -> str:
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return "is a directory"
     advice = f"; did you mean `python {' '.join(command)}`?" if path.endswith(".py") else ""
     return f"permission denied{advice}"

@@ -361,17 +361,17 @@ def test_another_interpreter_is_left_alone(environ, tmp_path) -> None:
 
 def test_the_bootstrap_can_be_read_by_any_python() -> None:
     """No syntax from after Python 2.7: no annotations, no f-strings, no `from __future__ import annotations`."""
-    text = (BOOTSTRAP / "sitecustomize.py").read_text("utf-8")
+    text = Path(BOOTSTRAP, "sitecustomize.py").read_text("utf-8")
     assert text.isascii()
     assert not re.search(r"^from __future__|->.*:$|\bf[\"']|:=|^\s*def \w+\([^)]*:", text, re.MULTILINE)
 
 
 def test_preparing_twice_is_preparing_once() -> None:
     """`sls-tracing run sls-tracing run …`, and the user's own PYTHONPATH stays."""
-    environ = {"PYTHONPATH": os.pathsep.join(["/mine", str(BOOTSTRAP)])}
+    environ = {"PYTHONPATH": os.pathsep.join(["/mine", BOOTSTRAP])}
     prepare_environment(environ)
     prepare_environment(environ)
-    assert environ == {"PYTHONPATH": os.pathsep.join([str(BOOTSTRAP), "/mine"]), INTERPRETER: interpreter()}
+    assert environ == {"PYTHONPATH": os.pathsep.join([BOOTSTRAP, "/mine"]), INTERPRETER: interpreter()}
 
 
 # -- what can be wrong -------------------------------------------------------------------------------------------------
