@@ -6,12 +6,13 @@ Not earlier: the variable is read at the start of the process, and an import the
 from __future__ import annotations
 
 import importlib
-import re
 from typing import Any
+
+from sls_tracing.patterns import Pattern
 
 __all__ = ["LateFunction", "late_function"]
 
-_NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*").fullmatch
+_NAME = Pattern(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 class LateFunction:
@@ -46,6 +47,6 @@ class LateFunction:
 
 def late_function(text: str) -> LateFunction:
     """Read the variable. Raises ValueError with the remedy."""
-    if not _NAME(text):
+    if not _NAME.fullmatch(text):
         raise ValueError("a function is written module:function, such as shop.tracing:on_request")
     return LateFunction(text)

@@ -11,6 +11,7 @@ from sls_tracing.environment import read_texts
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.hosts import ANY_HOST, Hosts
 from sls_tracing.instrumentation._late_functions import late_function
+from sls_tracing.patterns import Pattern
 from sls_tracing.setting_values import boolean, listed
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ PROBE_AGENTS = ("kube-probe/",)
 SERVER_ERRORS = frozenset(range(500, 600))
 """On either side. A 404 answered to a client is often what it asked to know (is it there?), so 4xx is no error by itself."""
 
-_STATUSES = re.compile(r"([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?").fullmatch
+_STATUSES = Pattern(r"([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,7 @@ class HTTPOptions:
         return _any_of(self.ignore_urls)
 
 
-_ADDRESS = re.compile(r"^([^:/?#]+://)?(?:[^/?#]*@)?([^?#]*).*", re.DOTALL)
+_ADDRESS = Pattern(r"(?s)^([^:/?#]+://)?(?:[^/?#]*@)?([^?#]*).*")
 """A URL, to be replaced by its scheme, host, port and path."""
 
 
@@ -211,7 +212,7 @@ def _names(option: str, value: Any) -> tuple[str, ...]:
 def _statuses(option: str, value: Any) -> frozenset[int]:
     each = [value] if isinstance(value, (str, int)) else value
     try:
-        ranges = [None if isinstance(one, bool) else _STATUSES(str(one).strip()) for one in each]
+        ranges = [None if isinstance(one, bool) else _STATUSES.fullmatch(str(one).strip()) for one in each]
     except TypeError:  # it is no sequence
         ranges = [None]
     if None in ranges:

@@ -7,21 +7,26 @@ word borders where a word is short (``key`` but not ``keyword``; ``apiKey``, ``X
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
+
+from sls_tracing.patterns import Pattern
+
+if TYPE_CHECKING:
+    import re
 
 __all__ = ["REDACTED", "is_secret_name", "redact_text", "redact_url"]
 
 REDACTED = "REDACTED"
 
-_SECRET_NAME = re.compile(
+_SECRET_NAME = Pattern(
     r"token|secret|passw|passphrase|signature|credential|authori[sz]|session.?id|jwt|cookie|(?:api|access|private|account).?key"
     r"|(?<![a-z])(?:sig|key|auth|pwd|pass|pin|otp|code|sid)(?![a-z])"
 )
-_CAMEL_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*@")
-_USER_INFO_IN_TEXT = re.compile(r"//[^/?#\s'\"]*@")
-_PARAMETER_IN_TEXT = re.compile(r"([?&;])([^=&;#\s'\"?]+)=([^&;#\s'\")>]+)")
+_CAMEL_BORDER = Pattern(r"(?<=[a-z0-9])(?=[A-Z])")
+_USER_INFO = Pattern(r"^([A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*@")
+_USER_INFO_IN_TEXT = Pattern(r"//[^/?#\s'\"]*@")
+_PARAMETER_IN_TEXT = Pattern(r"([?&;])([^=&;#\s'\"?]+)=([^&;#\s'\")>]+)")
 
 
 def redact_url(url: str) -> str:

@@ -14,9 +14,9 @@ from urllib3.exceptions import HTTPError
 
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation._bodies import finish_when_called
+from sls_tracing.instrumentation._function_patch import FunctionPatch
 from sls_tracing.instrumentation._http import ClientCall
 from sls_tracing.instrumentation._injection import InjectedHeader
-from sls_tracing.instrumentation._patching import Patch
 from sls_tracing.instrumentation._redaction import redact_text, redact_url
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ _guard = Guard("instrumentation_urllib3")
 _under_way: ContextVar[_UnderWay | None] = ContextVar("sls_tracing_urllib3", default=None)
 
 
-def patches(module: ModuleType, tracer: TracerSource) -> list[Patch]:
+def patches(module: ModuleType, tracer: TracerSource) -> list[FunctionPatch]:
     """Return the patches for ``urllib3.poolmanager`` or ``urllib3.connectionpool``, not yet installed."""
     hooks = _Hooks(tracer)
     if module.__name__ == "urllib3.poolmanager":
-        return [Patch(module.PoolManager, "urlopen", hooks.open_url)]
-    return [Patch(module.HTTPConnectionPool, "urlopen", hooks.open_at_pool)]
+        return [FunctionPatch(module.PoolManager, "urlopen", hooks.open_url)]
+    return [FunctionPatch(module.HTTPConnectionPool, "urlopen", hooks.open_at_pool)]
 
 
 class _Hooks:

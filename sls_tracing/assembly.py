@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sls_tracing import reporters, samplers
 from sls_tracing.exceptions import ConfigurationError, require_methods
+from sls_tracing.logger import logger
 from sls_tracing.metrics import Counters, counters
-from sls_tracing.metrics_jaeger import PublishedCounters, SpanMetrics
 from sls_tracing.propagators import propagators_for
-from sls_tracing.reporters import BatchingReporter, CompositeReporter, LoggingReporter
 from sls_tracing.rules import TracingRules
-from sls_tracing.samplers import ConstSampler, ProbabilisticSampler, RateLimitingSampler
 from sls_tracing.settings import SETTINGS, with_defaults
 from sls_tracing.tracer import Tracer
 
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from sls_tracing.throttler import Throttler
 
 __all__ = ["SAMPLERS", "check_parts", "make_sampler", "make_tracer"]
-
-logger = logging.getLogger("sls_tracing")
 
 Values = Mapping[str, Any]
 
@@ -103,21 +99,19 @@ def check_parts(settings: Values) -> None:
 def _const(param: float | None, values: Values, counters: Counters) -> Sampler:
     if param not in (None, 0, 1):
         raise ConfigurationError(f"the const sampler takes 0 (nothing) or 1 (everything), not {param!r}")
-    return ConstSampler(param != 0)
+    return samplers.ConstSampler(param != 0)
 
 
 def _probabilistic(param: float | None, values: Values, counters: Counters) -> Sampler:
-    return ProbabilisticSampler(0.001 if param is None else param)
+    return samplers.ProbabilisticSampler(0.001 if param is None else param)
 
 
 def _rate_limiting(param: float | None, values: Values, counters: Counters) -> Sampler:
-    return RateLimitingSampler(1.0 if param is None else param)
+    return samplers.RateLimitingSampler(1.0 if param is None else param)
 
 
 def _remote(param: float | None, values: Values, counters: Counters) -> Sampler:
-    from sls_tracing.samplers.remote import RemoteControlledSampler  # with all that polls over HTTP
-
-    return RemoteControlledSampler(
+    return samplers.RemoteControlledSampler(
         values["service_name"],
         url=values["sampler.url"],
         host=values["local_agent.reporting_host"],
@@ -233,16 +227,19 @@ def _reporter(values: Values, counters: Counters) -> Reporter:
     else:
         queue_size, batch_size = _batches(values)
         sender = values["sender"] if values["sender"] is not None else _sender(values, counters)
-        reporter = batching = BatchingReporter(
+        reporter = batching = reporters.BatchingReporter(
             sender,
             max_queue_size=queue_size,
             max_batch_size=batch_size,
             flush_interval=values["reporter_flush_interval"],
             counters=counters,
         )
-        if isinstance(counters, PublishedCounters):
-            counters.watch_queue(lambda: len(batching._queue))
-    return CompositeReporter(reporter, LoggingReporter()) if values["logging"] else reporter
+        if type(counters) is not Counters:
+            from sls_tracing.metrics_jaeger import PublishedCounters
+
+            if isinstance(counters, PublishedCounters):
+                counters.watch_queue(lambda: len(batching._queue))
+    return reporters.CompositeReporter(reporter, reporters.LoggingReporter()) if values["logging"] else reporter
 
 
 def _batches(values: Values) -> tuple[int, int]:
@@ -339,11 +336,13 @@ def _metrics(values: Values, factory: MetricsFactory | None) -> tuple[Counters, 
     """Return where this tracer's components count, and who watches its spans: nobody without a factory."""
     if factory is None or not values["metrics"]:
         if values["rpc_metrics"]:
-            logger.warning(
+            logger().warning(
                 "rpc_metrics (JAEGER_RPC_METRICS) has no effect without a metrics factory: Config(…, metrics_factory=…)"
             )
         return counters, None
     require_methods("metrics factory", factory, ("create_counter", "create_gauge", "create_timer"))
+    from sls_tracing.metrics_jaeger import PublishedCounters, SpanMetrics
+
     observer: SpanObserver = SpanMetrics(factory)
     if values["rpc_metrics"]:
         from sls_tracing.rpc_metrics import RPCMetrics

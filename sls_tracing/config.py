@@ -8,7 +8,6 @@ What is set in code beats the dictionary, the dictionary beats the environment, 
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -18,7 +17,7 @@ from sls_tracing import assembly
 from sls_tracing.assembly import check_parts, make_tracer
 from sls_tracing.environment import read_environment
 from sls_tracing.exceptions import ConfigurationError
-from sls_tracing.metrics_factory import LegacyMetricsFactory
+from sls_tracing.logger import logger
 from sls_tracing.settings import JAEGER_CLIENT_DEFAULTS, read_dictionary, with_defaults
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Config", "check_settings", "init_tracer", "make_tracer"]
 
 T = TypeVar("T")
-
-logger = logging.getLogger("sls_tracing")
 
 _initialized: Tracer | None = None
 _lock = threading.Lock()
@@ -67,7 +64,7 @@ def _initialize(service_name: str | None, make: Callable[[], Tracer]) -> Tracer:
     with _lock:
         if _initialized is not None and not _initialized.closed:
             if service_name not in (None, _initialized.service_name):
-                logger.warning(
+                logger().warning(
                     "the tracer of this process is already initialised for %r; the one for %r is not made, that one is returned",
                     _initialized.service_name,
                     service_name,
@@ -129,6 +126,8 @@ class Config:
         self.config = config
         self.scope_manager = scope_manager
         if metrics_factory is None and metrics is not None:
+            from sls_tracing.metrics_factory import LegacyMetricsFactory
+
             metrics_factory = LegacyMetricsFactory(metrics)
         self._metrics_factory = metrics_factory
         dictionary = read_dictionary(config, strict=validate)
@@ -211,7 +210,7 @@ class Config:
     def new_tracer(self, io_loop: object = None) -> Tracer:
         """Make another tracer, which is nobody's global one."""
         if io_loop is not None:
-            logger.warning("io_loop= has no effect: spans are sent by a thread, no event loop takes part")
+            logger().warning("io_loop= has no effect: spans are sent by a thread, no event loop takes part")
         return make_tracer(self._settings, scope_manager=self.scope_manager, metrics_factory=self._metrics_factory)
 
     def create_tracer(self, reporter: Reporter, sampler: Sampler, throttler: Throttler | None = None) -> Tracer:

@@ -8,11 +8,11 @@ cannot be used is an error that names the variable and the remedy; an empty valu
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sls_tracing import setting_values as values
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.patterns import Pattern
 from sls_tracing.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ VARIABLES: dict[str, Variable] = {
 }
 
 
+_REFERENCE = Pattern(r"\$\{([^}:]+):?([^}]*)\}")
+
+
 def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the settings that are set, by name. Raises :class:`ConfigurationError`, naming the variable."""
     environ = os.environ if environ is None else environ
@@ -119,6 +122,6 @@ def _tags(text: str, environ: Mapping[str, str]) -> dict[str, str]:
         if not equals or not key.strip():
             raise ValueError(f"tags are written key=value,key=value; {part!r} has no key and value")
         value = value.strip()
-        reference = re.fullmatch(r"\$\{([^}:]+):?([^}]*)\}", value)
+        reference = _REFERENCE.fullmatch(value)
         tags[key.strip()] = environ.get(reference[1], reference[2]) if reference else value
     return tags

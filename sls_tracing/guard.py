@@ -12,10 +12,10 @@ A guard holds no state of the block that it guards, so one instance serves every
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from sls_tracing.logger import logger
 from sls_tracing.metrics import Counters, counters
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ __all__ = ["Guard", "LimitedLog", "is_ours", "limited_log"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-logger = logging.getLogger("sls_tracing")
 
 
 class LimitedLog:
@@ -55,13 +53,13 @@ class LimitedLog:
         left_out = self._left_out.pop(kind, 0)
         if left_out:
             message += f" (and {left_out} more of this kind since the last message)"
-        logger.warning(message, *args, exc_info=exc_info)
+        logger().warning(message, *args, exc_info=exc_info)
 
     def recovered(self, kind: str, message: str, *args: object) -> None:
         """Log ``message`` if ``kind`` was failing until now; the next failure of that kind is logged at once."""
         if self._last.pop(kind, None) is not None:
             self._left_out.pop(kind, None)
-            logger.info(message, *args)
+            logger().info(message, *args)
 
 
 limited_log = LimitedLog()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sls_tracing.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["ANY_HOST", "MESH_HOSTS", "SHORT", "Hosts"]
 
 SHORT = "<short>"
 """The pattern of names without a dot, as Kubernetes' services have inside their namespace (``reviews``, ``localhost``)."""
 
-_PATTERN = re.compile(r"[a-z0-9_.:*\-]+").fullmatch
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.:*-"
 
 
 class Hosts:
@@ -30,10 +29,12 @@ class Hosts:
     def __init__(self, patterns: str | Iterable[str] = ()) -> None:
         each = [patterns] if isinstance(patterns, str) else list(patterns)
         self.patterns = tuple(map(_normal, each))
-        self._matches = re.compile("|".join(map(_expression, self.patterns)) or r"(?!)").fullmatch
+        self._matches: Callable[[str], object] | None = None
 
     def __contains__(self, host: str | None) -> bool:
         """Whether ``host`` (in lower case, without port) matches; one that is not known matches nothing but ``*``."""
+        if self._matches is None:  # most processes set patterns and never ask
+            self._matches = _matcher(self.patterns)
         return self._matches(host or "") is not None
 
     def __eq__(self, other: object) -> bool:
@@ -48,7 +49,7 @@ class Hosts:
 
 def _normal(pattern: str) -> str:
     name = pattern.strip().lower() if isinstance(pattern, str) else ""
-    if name != SHORT and not _PATTERN(name):
+    if name != SHORT and (not name or name.strip(_LETTERS)):
         msg = (
             f"{pattern!r} is no pattern of host names: write a name or an address without scheme, port and path, such as 'reviews', "
             f"'*.svc.cluster.local', or '{SHORT}' for names without a dot"
@@ -57,8 +58,13 @@ def _normal(pattern: str) -> str:
     return name.rstrip(".")
 
 
-def _expression(pattern: str) -> str:
-    return r"[^.:]+" if pattern == SHORT else ".*".join(map(re.escape, pattern.split("*")))
+def _matcher(patterns: Iterable[str]) -> Callable[[str], object]:
+    import re
+
+    def expression(pattern: str) -> str:
+        return r"[^.:]+" if pattern == SHORT else ".*".join(map(re.escape, pattern.split("*")))
+
+    return re.compile("|".join(map(expression, patterns)) or r"(?!)").fullmatch
 
 
 ANY_HOST = Hosts("*")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sls_tracing.context import NO_BAGGAGE, NOTHING_CARRIED, SpanContext
 from sls_tracing.guard import Guard
-from sls_tracing.propagators.jaeger import DEBUG_ID
+from sls_tracing.propagators.carried import DEBUG_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,20 +8,18 @@ Everything that can be set is a row here, and nothing else is: the dictionary of
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sls_tracing import setting_values as values
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.hosts import MESH_HOSTS
+from sls_tracing.logger import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["JAEGER_CLIENT_DEFAULTS", "SETTINGS", "Setting", "read_dictionary", "with_defaults"]
-
-logger = logging.getLogger("sls_tracing")
 
 
 class Setting(NamedTuple):
@@ -213,12 +211,12 @@ def read_dictionary(config: Mapping[str, Any], *, strict: bool) -> dict[str, Any
                 message = f"{key}{shown} cannot be used: {error}"
                 if strict or setting.read is not values.boolean:
                     raise ConfigurationError(message) from None
-                logger.warning("configuration: %s; the default, %s, is used", message, setting.default)
+                logger().warning("configuration: %s; the default, %s, is used", message, setting.default)
     if unknown:
         message = "unknown keys in the configuration: " + ", ".join(_with_advice(key) for key in unknown)
         if strict:
             raise ConfigurationError(message)
-        logger.warning("%s; they have no effect", message)
+        logger().warning("%s; they have no effect", message)
     return settings
 
 

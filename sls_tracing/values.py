@@ -6,7 +6,6 @@ proxy, a database row) or change later, and a background thread must never run a
 
 from __future__ import annotations
 
-import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +48,8 @@ def _convert(value: object) -> TagValue:
     if isinstance(value, type):
         return _type_name(value)
     if isinstance(value, TracebackType):
+        import traceback
+
         return "".join(traceback.format_tb(value))
     text = str(value)
     return text if type(text) is str else str.__str__(text)
@@ -125,5 +126,7 @@ def _stack_text(error: BaseException) -> str:
     """Return the traceback with its chain of causes."""
     # Guarded: `traceback` copes with a __str__ that raises, but not with every attribute that an exception may have forged, and this
     # runs while the application's exception is on its way out.
+    import traceback  # 6 ms at import; whoever logs an error has loaded it
+
     lines = _guard.call(None, traceback.format_exception, type(error), error, error.__traceback__)
     return f"<no stack: unprintable {type(error).__name__}>" if lines is None else "".join(lines)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opentracing import Format
 
 from sls_tracing.exceptions import ConfigurationError
+from sls_tracing.lazy import lazily
 from sls_tracing.metrics import Counters, counters
-from sls_tracing.propagators.b3 import B3Propagator
-from sls_tracing.propagators.binary import BinaryPropagator
-from sls_tracing.propagators.composite import CompositePropagator
-from sls_tracing.propagators.jaeger import JaegerPropagator
-from sls_tracing.propagators.mesh import MeshPropagator
-from sls_tracing.propagators.propagator import Propagator, TextPropagator
-from sls_tracing.propagators.w3c import W3CPropagator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from sls_tracing.propagators.b3 import B3Propagator
+    from sls_tracing.propagators.binary import BinaryPropagator
+    from sls_tracing.propagators.composite import CompositePropagator
+    from sls_tracing.propagators.jaeger import JaegerPropagator
+    from sls_tracing.propagators.mesh import MeshPropagator
+    from sls_tracing.propagators.propagator import Propagator, TextPropagator
+    from sls_tracing.propagators.w3c import W3CPropagator
 
 __all__ = [
     "PROPAGATIONS",
@@ -34,13 +36,38 @@ __all__ = [
     "propagators_for",
 ]
 
+__getattr__ = lazily(
+    __name__,
+    {
+        "B3Propagator": "sls_tracing.propagators.b3",
+        "BinaryPropagator": "sls_tracing.propagators.binary",
+        "CompositePropagator": "sls_tracing.propagators.composite",
+        "JaegerPropagator": "sls_tracing.propagators.jaeger",
+        "MeshPropagator": "sls_tracing.propagators.mesh",
+        "Propagator": "sls_tracing.propagators.propagator",
+        "TextPropagator": "sls_tracing.propagators.propagator",
+        "W3CPropagator": "sls_tracing.propagators.w3c",
+    },
+)
+
+
+def _late(module: str, name: str, *settings: Any) -> Callable[..., TextPropagator]:
+    """Return what makes a propagator of that class; a service that names one format loads no other."""
+
+    def make(**options: Any) -> TextPropagator:
+        propagator: TextPropagator = getattr(import_module(f"{__name__}.{module}"), name)(*settings, **options)
+        return propagator
+
+    return make
+
+
 PROPAGATIONS: dict[str, Callable[..., TextPropagator]] = {
-    "b3": B3Propagator,
-    "b3-single": partial(B3Propagator, "single"),
-    "w3c": W3CPropagator,
-    "jaeger": JaegerPropagator,
-    "mesh": MeshPropagator,
-    "mesh-w3c": partial(MeshPropagator, ("w3c", "b3")),
+    "b3": _late("b3", "B3Propagator"),
+    "b3-single": _late("b3", "B3Propagator", "single"),
+    "w3c": _late("w3c", "W3CPropagator"),
+    "jaeger": _late("jaeger", "JaegerPropagator"),
+    "mesh": _late("mesh", "MeshPropagator"),
+    "mesh-w3c": _late("mesh", "MeshPropagator", ("w3c", "b3")),
 }
 """The names that ``propagation=`` and ``JAEGER_PROPAGATION`` take, several of them separated by commas."""
 
@@ -92,9 +119,13 @@ def propagators_for(
         }
         if "jaeger" in members:
             # Jaeger's clients encode baggage in HTTP headers and leave it plain in text maps.
-            members["jaeger"] = JaegerPropagator(**(jaeger_headers or {}), url_encoding=http, counters=counters)
+            members["jaeger"] = PROPAGATIONS["jaeger"](**(jaeger_headers or {}), url_encoding=http, counters=counters)
         if reading == writing and len(reading) == 1:
             return members[reading[0]]
+        from sls_tracing.propagators.composite import CompositePropagator
+
         return CompositePropagator([members[name] for name in reading], [members[name] for name in writing])
+
+    from sls_tracing.propagators.binary import BinaryPropagator
 
     return {Format.TEXT_MAP: text(http=False), Format.HTTP_HEADERS: text(http=True), Format.BINARY: BinaryPropagator()}

@@ -6,7 +6,6 @@ records. Where the two differ, what keeps a trace whole behind Envoy wins; each 
 
 from __future__ import annotations
 
-import re
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from sls_tracing.context import NO_BAGGAGE, SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
+from sls_tracing.patterns import Pattern
 from sls_tracing.propagators.baggage import read_baggage, write_baggage
 from sls_tracing.propagators.carried import PASS_THROUGH, REQUEST_ID, carried_headers
 from sls_tracing.propagators.carrier import OutgoingHeaders, first_value, read_headers, writer
@@ -33,13 +33,13 @@ _PREFIXES = (_BAGGAGE,)
 
 # By expression and never by int(x, 16), which takes signs, "0x", "_" and digits of other scripts. Widths: the specification has 16 or 32
 # digits; Envoy pads shorter ids, and jaeger-client strips zeros (31 digits), so what is unambiguous is read and later written padded.
-_TRACE_HEX = re.compile(r"[0-9a-fA-F]{1,32}").fullmatch
-_SPAN_HEX = re.compile(r"[0-9a-fA-F]{1,16}").fullmatch
-_SINGLE_FORM = re.compile(
+_TRACE_HEX = Pattern(r"[0-9a-fA-F]{1,32}")
+_SPAN_HEX = Pattern(r"[0-9a-fA-F]{1,16}")
+_SINGLE_FORM = Pattern(
     r"([0-9a-fA-F]{1,32})-([0-9a-fA-F]{1,16})"
     r"(?:-([01d]))?"
     r"(?:-([0-9a-fA-F]{16}))?"
-).fullmatch
+)
 # "true" and "false" come from old Zipkin libraries; Envoy takes them too. They are never written.
 _STATES = {"1": True, "true": True, "0": False, "false": False}
 
@@ -205,7 +205,7 @@ class B3Propagator:
             return _Fields(sampled=header == "1")
         if header == "d":
             return _Fields(sampled=True, debug=True)
-        match = _SINGLE_FORM(header)
+        match = _SINGLE_FORM.fullmatch(header)
         if match is None:
             return self._malformed()
         trace_hex, span_hex, state, parent_hex = match.groups()
@@ -226,13 +226,18 @@ class B3Propagator:
         fields = _Fields(sampled=sampled, debug=debug)
         if not trace_hex and not span_hex:
             return fields
-        if not (_TRACE_HEX(trace_hex) and _SPAN_HEX(span_hex) and int(trace_hex, 16) and int(span_hex, 16)):
+        if not (
+            _TRACE_HEX.fullmatch(trace_hex)
+            and _SPAN_HEX.fullmatch(span_hex)
+            and int(trace_hex, 16)
+            and int(span_hex, 16)
+        ):
             self._malformed()  # a fresh root heals the trace; the decision is sound and stays
             return fields
         parent_hex = first_value(headers.get(_PARENT_ID, ""))
         parent_id = None
         if parent_hex:
-            if _SPAN_HEX(parent_hex):
+            if _SPAN_HEX.fullmatch(parent_hex):
                 parent_id = int(parent_hex, 16) or None
             else:
                 self._malformed()  # nothing of ours depends on the grandparent: drop it alone

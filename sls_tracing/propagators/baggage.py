@@ -9,11 +9,10 @@ reach the service can send baggage, and it goes on to every service behind: so i
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
 from sls_tracing.context import NO_BAGGAGE
+from sls_tracing.patterns import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,9 +36,9 @@ MAX_ITEMS, MAX_BYTES = 180, 8192
 and 8,192). Items that do not fit are left out and counted as ``propagation_baggage_dropped``."""
 
 # RFC 9110 token, and W3C's baggage-octet.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_OCTETS = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*").fullmatch
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
+_TOKEN = Pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_OCTETS = Pattern(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
+_CONTROL = Pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Other clients write keys as they are. A key of token characters goes out so too; "%" alone must be encoded, since it is decoded here.
 _KEY_SAFE = "!#$&'*^`|"
 # What W3C lets stand in a value, but for the two that are decoded: so that what came in within the limits also goes out within them.
@@ -51,12 +50,27 @@ def clean_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+# urllib.parse takes 6 ms to load, with ipaddress: nothing for a process that meets no baggage, and every HTTP library has loaded it.
+
+
+def _quote(text: str, safe: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe=safe, errors="replace")
+
+
+def _unquote(text: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(text)
+
+
 def _decode(text: str) -> str:
     """Decode percent-encoding, and ``+`` as a space.
 
     Go's and Java's Jaeger clients and several OpenTelemetry SDKs (Python, C++) write a space as ``+``, and all of these a plus as ``%2B``.
     """
-    return clean_text(unquote(text.replace("+", " ")))
+    return clean_text(_unquote(text.replace("+", " ")))
 
 
 # -- one header an item ------------------------------------------------------------------------------------------------
@@ -73,13 +87,13 @@ def read_baggage(
     fitting = _within_bounds(((name[start:], headers[name]) for name in names), len(names), counters)
     if not encoded:
         return {clean_text(key): clean_text(value) for key, value in fitting if key}
-    return {clean_text(unquote(key)): _decode(value) for key, value in fitting if key}
+    return {clean_text(_unquote(key)): _decode(value) for key, value in fitting if key}
 
 
 def write_baggage(baggage: Mapping[str, str], prefix: str, write: Callable[[str, str], object]) -> None:
     """Write each item of ``baggage``. HTTP does not keep the case of a key; see docs/propagation.md."""
     for key, value in baggage.items():
-        write(prefix + _encode_key(key), quote(value, safe="", errors="replace"))
+        write(prefix + _encode_key(key), _quote(value, safe=""))
 
 
 def write_baggage_plain(
@@ -90,7 +104,7 @@ def write_baggage_plain(
     An item with control characters is left out: text maps do end up as headers, and a line break there makes another header.
     """
     for key, value in baggage.items():
-        if _CONTROL(key) or _CONTROL(value):
+        if _CONTROL.search(key) or _CONTROL.search(value):
             counters.add("propagation_baggage_dropped")
         else:
             write(prefix + clean_text(key), clean_text(value))
@@ -107,7 +121,7 @@ def read_baggage_list(header: str, counters: Counters) -> dict[str, str]:
     for member in _cut(header, counters):
         key, equals, value = member.partition(";")[0].partition("=")
         key, value = key.strip(" \t"), value.strip(" \t")
-        if equals and _TOKEN(key) and _OCTETS(value):
+        if equals and _TOKEN.fullmatch(key) and _OCTETS.fullmatch(value):
             members.append((key, value))
         elif member.strip(" \t"):
             counters.add("propagation_baggage_dropped")
@@ -127,16 +141,14 @@ def read_baggage_pairs(header: str, counters: Counters) -> dict[str, str]:
         elif part.strip():
             counters.add("propagation_baggage_dropped")
     fitting = _within_bounds(pairs, len(pairs), counters)
-    return {clean_text(unquote(key)): clean_text(unquote(value)) for key, value in fitting}
+    return {clean_text(_unquote(key)): clean_text(_unquote(value)) for key, value in fitting}
 
 
 def write_baggage_list(
     baggage: Mapping[str, str], header: str, write: Callable[[str, str], object], counters: Counters
 ) -> None:
     """Write all of ``baggage`` as the W3C header named ``header``, whole items up to ``MAX_ITEMS`` and ``MAX_BYTES``."""
-    encoded = (
-        (_encode_key(key), quote(value, safe=_OCTETS_SAFE, errors="replace")) for key, value in baggage.items() if key
-    )
+    encoded = ((_encode_key(key), _quote(value, safe=_OCTETS_SAFE)) for key, value in baggage.items() if key)
     members = [f"{key}={value}" for key, value in _within_bounds(encoded, len(baggage), counters)]
     if members:
         write(header, ",".join(members))
@@ -155,7 +167,7 @@ def _cut(header: str, counters: Counters) -> list[str]:
 
 
 def _encode_key(key: str) -> str:
-    return quote(key, safe=_KEY_SAFE, errors="replace")
+    return _quote(key, safe=_KEY_SAFE)
 
 
 def _within_bounds(items: Iterable[tuple[str, str]], count: int, counters: Counters) -> list[tuple[str, str]]:

@@ -7,19 +7,21 @@ takes its sampling decision from it; only the application can carry it from the 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sls_tracing.context import NOTHING_CARRIED
+from sls_tracing.patterns import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sls_tracing.metrics import Counters
 
-__all__ = ["OTHER_TRACERS", "PASS_THROUGH", "REQUEST_ID", "carried_headers", "read_carried", "write_carried"]
+__all__ = ["DEBUG_ID", "OTHER_TRACERS", "PASS_THROUGH", "REQUEST_ID", "carried_headers", "read_carried", "write_carried"]
 
 REQUEST_ID = "x-request-id"
+DEBUG_ID = "jaeger-debug-id"
+"""Where a context carries what forces a trace (Jaeger's debug id), whatever the header is called."""
 
 PASS_THROUGH: tuple[str, ...] = (REQUEST_ID,)
 """What every format carries on."""
@@ -44,7 +46,7 @@ OTHER_TRACERS: frozenset[str] = frozenset(
 # What is sent on as it came must be harmless as it came: no control characters, nothing that an HTTP client refuses to encode.
 # Real request ids have 36 characters; tokens and other tracers' contexts are longer, and servers stop at 8 KiB.
 _LONGEST = 1024
-_FORWARDABLE_LONG = re.compile(r"[\x20-\x7e]{1,8190}").fullmatch
+_FORWARDABLE_LONG = Pattern(r"[\x20-\x7e]{1,8190}")
 
 
 def carried_headers(headers: Mapping[str, str], counters: Counters) -> Mapping[str, str]:
@@ -66,7 +68,7 @@ def read_carried(headers: Mapping[str, str], names: frozenset[str], counters: Co
     carried = {}
     for name, value in headers.items():  # a request has few of them, the list of names is long
         if name in names and value:
-            if _FORWARDABLE_LONG(value):
+            if _FORWARDABLE_LONG.fullmatch(value):
                 carried[name] = value
             else:
                 counters.add("propagation_headers_malformed")

@@ -8,13 +8,13 @@ that one of them writes is read, and what is written all of them read.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from sls_tracing.context import SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
+from sls_tracing.patterns import Pattern
 from sls_tracing.propagators.baggage import (
     clean_text,
     read_baggage,
@@ -22,25 +22,22 @@ from sls_tracing.propagators.baggage import (
     write_baggage,
     write_baggage_plain,
 )
-from sls_tracing.propagators.carried import PASS_THROUGH, carried_headers, write_carried
+from sls_tracing.propagators.carried import DEBUG_ID, PASS_THROUGH, carried_headers, write_carried
 from sls_tracing.propagators.carrier import first_value, read_headers, writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEBUG_ID", "JaegerPropagator"]
-
-DEBUG_ID = "jaeger-debug-id"
-"""Where a context carries a debug id (``context.carried``), whatever the header is called."""
+__all__ = ["JaegerPropagator"]
 
 _SAMPLED, _DEBUG, _FIREHOSE = 1, 2, 8
 
 # Widths are lenient, because jaeger-client strips leading zeros; the alphabet is strict (see b3.py). Go reads the flags as decimal and writes
 # them as hex: the same for every value that Go's client itself makes below 10.
-_FORM = re.compile(r"([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,2})").fullmatch
+_FORM = Pattern(r"([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,2})")
 _MAX_LENGTH = 32 + 16 + 16 + 2 + 3 * len("%3A")
 _MAX_DEBUG_ID = 1024  # it becomes a tag, and no honest one is longer
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_NAME = Pattern(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 
 
 class JaegerPropagator:
@@ -125,7 +122,7 @@ class JaegerPropagator:
     def _read_trace_id(self, header: str) -> SpanContext | None:
         if "%" in header and len(header) <= _MAX_LENGTH:  # jaeger-client before 4.0 and Node's client encode the colons
             header = header.replace("%3A", ":").replace("%3a", ":")
-        match = _FORM(header)
+        match = _FORM.fullmatch(header)
         if match is None:
             self._malformed()
             return None
@@ -168,7 +165,7 @@ class JaegerPropagator:
 def _header_name(setting: str, name: str) -> str:
     """Return ``name`` as it stands in a header: jaeger-client lower-cases names and turns ``_`` into ``-``."""
     normal = name.strip().lower().replace("_", "-") if isinstance(name, str) else ""
-    if not _NAME(normal):
+    if not _NAME.fullmatch(normal):
         msg = f"{setting} must be the name of a header (letters, digits and -), not {name!r}"
         raise ConfigurationError(msg)
     return normal

@@ -6,7 +6,6 @@ others are dropped, and what goes out tells one context only. Which one and why,
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from sls_tracing.context import SpanContext
@@ -14,6 +13,7 @@ from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.guard import limited_log
 from sls_tracing.hosts import MESH_HOSTS, Hosts
 from sls_tracing.metrics import Counters, counters
+from sls_tracing.patterns import Pattern
 from sls_tracing.propagators.b3 import B3Propagator
 from sls_tracing.propagators.baggage import write_baggage_list
 from sls_tracing.propagators.carried import OTHER_TRACERS, REQUEST_ID, read_carried
@@ -34,14 +34,14 @@ _WITH_BAGGAGE = ",baggage"
 _ENCODINGS = {"multi": "b3", "single": "b3-single"}
 _ROOT_FORMATS = ("b3", "b3-single", "w3c", "b3,w3c", "b3-single,w3c")
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_\-]*").fullmatch
+_NAME = Pattern(r"[a-z0-9][a-z0-9_\-]*")
 # They belong to one connection or one message, or tell proxies where a request came from: copied, they break the next request.
-_NOT_OURS_TO_COPY = re.compile(
+_NOT_OURS_TO_COPY = Pattern(
     r"host|connection|keep-alive|te|trailer|upgrade|expect|forwarded|transfer-encoding|content-.*|proxy-.*|x-forwarded-.*|x-b3-.*|b3"
     r"|traceparent|tracestate|baggage"
-).fullmatch
+)
 # What Envoy takes for a request id; of any other it makes "not sampled", at every hop.
-_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}").fullmatch
+_UUID = Pattern(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
 class MeshPropagator:
@@ -191,7 +191,7 @@ class MeshPropagator:
         return "w3c" if headers.get(TRACESTATE) == "" else None
 
     def _check_request_id(self, request_id: str) -> None:
-        if request_id and not _UUID(request_id):
+        if request_id and not _UUID.fullmatch(request_id):
             self._counters.add("propagation_request_ids_not_uuid")
             if not self._warned:
                 self._warned = True
@@ -215,10 +215,10 @@ def _malformed_format(headers: Mapping[str, str]) -> str | None:
 
 def _forwardable(name: str) -> str:
     normal = name.strip().lower() if isinstance(name, str) else ""
-    if not _NAME(normal):
+    if not _NAME.fullmatch(normal):
         msg = f"{name!r} is no name of a header to forward"
         raise ConfigurationError(msg)
-    if _NOT_OURS_TO_COPY(normal):
+    if _NOT_OURS_TO_COPY.fullmatch(normal):
         msg = f"{name!r} cannot be forwarded: it belongs to one request or is written by tracing itself"
         raise ConfigurationError(msg)
     return normal

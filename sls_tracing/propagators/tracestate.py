@@ -5,8 +5,9 @@ Source: W3C Trace Context, level 1 (Recommendation) and level 2 (Candidate Recom
 
 from __future__ import annotations
 
-import re
 from typing import Literal
+
+from sls_tracing.patterns import Pattern
 
 __all__ = ["Level", "read_tracestate"]
 
@@ -19,7 +20,7 @@ _KEYS = {
     1: r"(?:[a-z][_0-9a-z\-*/]{0,255}|[0-9a-z][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})",
     2: r"[a-z0-9][_0-9a-z\-*/@]{0,255}",
 }
-_MEMBER = {level: re.compile(f"({key})={_VALUE}").fullmatch for level, key in _KEYS.items()}
+_MEMBER = {level: Pattern(f"({key})={_VALUE}") for level, key in _KEYS.items()}
 # The longest list that is valid, with room for white space: anything longer is dropped without being looked at.
 _LONGEST = 2 * _MAX_MEMBERS * (256 + 1 + 256 + 1)
 
@@ -39,7 +40,7 @@ def read_tracestate(header: str, level: Level) -> str | None:
         member = part.strip(" \t")
         if not member:
             continue  # empty members, and an empty header (Envoy's OpenTelemetry provider sends one), are valid
-        match = _MEMBER[level](member)
+        match = _MEMBER[level].fullmatch(member)
         if match is None or match[1] in keys or len(members) == _MAX_MEMBERS:
             return None
         keys.add(match[1])

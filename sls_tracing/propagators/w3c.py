@@ -8,18 +8,19 @@ docs/propagation.md.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, get_args
 
 from sls_tracing.context import SpanContext
 from sls_tracing.exceptions import ConfigurationError
 from sls_tracing.metrics import Counters, counters
+from sls_tracing.patterns import Pattern
 from sls_tracing.propagators.baggage import read_baggage_list, write_baggage_list
 from sls_tracing.propagators.carried import PASS_THROUGH, carried_headers, write_carried
 from sls_tracing.propagators.carrier import read_headers, writer
 from sls_tracing.propagators.tracestate import Level, read_tracestate
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
 __all__ = ["TRACESTATE", "W3CPropagator"]
@@ -29,7 +30,7 @@ _SAMPLED, _RANDOM = 1, 2
 
 # Lower case only: "Vendors MUST ignore the traceparent" otherwise. What follows the flags is for versions above 00. No comma in it:
 # there are two headers then, and nobody can say which of them is meant.
-_FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^,]{0,256})?").fullmatch
+_FORM = Pattern(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^,]{0,256})?")
 
 
 class W3CPropagator:
@@ -105,7 +106,7 @@ class W3CPropagator:
         header = headers.get(_TRACEPARENT)
         if header is None:
             return None
-        match = _FORM(header)
+        match = _FORM.fullmatch(header)
         if match is not None:
             version, trace_hex, span_hex, _, more = match.groups()
             known = version != "ff" and not (version == "00" and more)

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 from sls_tracing.lazy import lazily
 from sls_tracing.samplers.const import ConstSampler
-from sls_tracing.samplers.probabilistic import ProbabilisticSampler
-from sls_tracing.samplers.rate_limiting import RateLimitingSampler
 from sls_tracing.samplers.sampler import Decision, Sampler
 
 if TYPE_CHECKING:
     from sls_tracing.samplers.adaptive import AdaptiveSampler
     from sls_tracing.samplers.guaranteed_throughput import GuaranteedThroughputProbabilisticSampler
+    from sls_tracing.samplers.probabilistic import ProbabilisticSampler
+    from sls_tracing.samplers.rate_limiting import RateLimitingSampler
     from sls_tracing.samplers.remote import RemoteControlledSampler
     from sls_tracing.samplers.strategies import PerOperationStrategies
 
@@ -32,6 +32,8 @@ __getattr__ = lazily(
         "AdaptiveSampler": "sls_tracing.samplers.adaptive",
         "GuaranteedThroughputProbabilisticSampler": "sls_tracing.samplers.guaranteed_throughput",
         "PerOperationStrategies": "sls_tracing.samplers.strategies",
+        "ProbabilisticSampler": "sls_tracing.samplers.probabilistic",
+        "RateLimitingSampler": "sls_tracing.samplers.rate_limiting",
         "RemoteControlledSampler": "sls_tracing.samplers.remote",
     },
 )
