@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from sls_tracing.metrics import Counters
 
-__all__ = ["DEBUG_ID", "OTHER_TRACERS", "PASS_THROUGH", "REQUEST_ID", "carried_headers", "read_carried", "write_carried"]
+__all__ = [
+    "DEBUG_ID",
+    "OTHER_TRACERS",
+    "PASS_THROUGH",
+    "REQUEST_ID",
+    "carried_headers",
+    "read_carried",
+    "write_carried",
+]
 
 REQUEST_ID = "x-request-id"
 DEBUG_ID = "jaeger-debug-id"

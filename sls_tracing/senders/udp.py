@@ -9,24 +9,24 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from sls_tracing.exceptions import ConfigurationError, SenderError
+from sls_tracing.forks import held
 from sls_tracing.guard import LimitedLog, limited_log
 from sls_tracing.metrics import Counters, counters
 from sls_tracing.senders.client_statistics import ClientStatistics
 from sls_tracing.senders.datagram_socket import LOOK_UP_EVERY, DatagramSocket
 from sls_tracing.senders.sender import by_process
 from sls_tracing.senders.trimming import smaller_processes, smaller_spans
-from sls_tracing.thrift.binary import BinaryEncoder
-from sls_tracing.thrift.compact import CompactEncoder
 from sls_tracing.thrift.schema import EncodeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sls_tracing.model import Process, SpanRecord
+    from sls_tracing.thrift.binary import BinaryEncoder
+    from sls_tracing.thrift.compact import CompactEncoder
 
 __all__ = ["UDPSender"]
 
-_ENCODERS: dict[str, type[CompactEncoder | BinaryEncoder]] = {"compact": CompactEncoder, "binary": BinaryEncoder}
 _PORTS = {"compact": 6831, "binary": 6832}
 _FAMILIES = {"udp": socket.AF_UNSPEC, "udp4": socket.AF_INET, "udp6": socket.AF_INET6}
 _MIN_PACKET, _MAX_PACKET = 512, 65_507  # the latter is what IPv4 can carry
@@ -65,7 +65,7 @@ class UDPSender:
         counters: Counters = counters,
         log: LimitedLog = limited_log,
     ) -> None:
-        if protocol not in _ENCODERS:
+        if protocol not in _PORTS:
             raise ConfigurationError(f"protocol must be 'compact' or 'binary', not {protocol!r}")
         if socket_type not in _FAMILIES:
             raise ConfigurationError(f"socket_type must be 'udp', 'udp4' or 'udp6', not {socket_type!r}")
@@ -81,7 +81,8 @@ class UDPSender:
         self.max_packet_size = max_packet_size
         self._counters = counters
         self._log = log
-        self._encoder = _ENCODERS[protocol]()
+        self._encoder: CompactEncoder | BinaryEncoder
+        self._has_encoder = False
         self._socket = DatagramSocket(
             self.host, port, self._refused, family=_FAMILIES[socket_type], look_up_every=look_up_every
         )
@@ -97,6 +98,9 @@ class UDPSender:
         """Send and return how many spans were handed to the network. Raises :class:`SenderError` only after ``close``."""
         if self._closed:
             raise SenderError(f"{self!r} is closed")
+        if not self._has_encoder:
+            self._encoder = _make_encoder(self.protocol)
+            self._has_encoder = True
         return sum(self._send_group(process, group) for process, group in by_process(spans))
 
     def close(self) -> None:
@@ -218,6 +222,19 @@ class UDPSender:
         else:
             self.statistics.failed(number)
         self._log.warning("udp_" + reason, "lost %d span(s), " + reason + ": " + why, number, *args)
+
+
+def _make_encoder(protocol: str) -> CompactEncoder | BinaryEncoder:
+    """Return an encoder. Loading it takes some 4 ms: in the thread that sends, and never in a process that has no span to tell of."""
+    # A child that is forked while a thread imports a module can never import it.
+    with held():
+        if protocol == "binary":
+            from sls_tracing.thrift.binary import BinaryEncoder
+
+            return BinaryEncoder()
+        from sls_tracing.thrift.compact import CompactEncoder
+
+        return CompactEncoder()
 
 
 def _check_number(name: str, value: object, least: int, most: int) -> None:
