@@ -101,3 +101,39 @@ def test_the_import_starts_nothing():
         """
     )
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
+def test_a_tracer_loads_only_what_it_uses():
+    """`logging`, URLs, the encoders and the formats and samplers that are not set come when they are needed. Names, not times."""
+    program = textwrap.dedent(
+        """
+        import sys
+        from sls_tracing import BatchingReporter, ConstSampler, Tracer, current_span, init_tracer, traced
+        imported = set(sys.modules)
+        tracer = init_tracer("shop")
+        with tracer.start_active_span("unsent"):
+            pass
+        for unwanted in sys.argv[1:]:
+            assert unwanted not in sys.modules, unwanted
+        for unwanted in ("senders.udp", "propagators.b3", "propagators.mesh", "propagators.w3c"):
+            assert f"sls_tracing.{unwanted}" not in imported, unwanted
+        """
+    )
+    unwanted = [
+        "logging",
+        "traceback",
+        "urllib.parse",
+        "ipaddress",
+        "dataclasses",
+        "inspect",
+        "json",
+        "ssl",
+        "asyncio",
+        "http.client",
+        "wrapt",
+        "requests",
+        "thriftpy2",
+    ]
+    ours = "metrics_factory metrics_jaeger propagators.jaeger reporters.logging samplers.rate_limiting http_fetch throttler instrumentation"
+    unwanted += [f"sls_tracing.{name}" for name in ours.split()]
+    subprocess.run([sys.executable, "-c", program, *unwanted], timeout=60, check=True)

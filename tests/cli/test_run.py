@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sls_tracing.cli import main
-from sls_tracing.cli.run import BOOTSTRAP, INTERPRETER, interpreter, prepare_environment
+from sls_tracing.cli.run import BOOTSTRAP, INTERPRETER, interpreter, prepare_environment, usual_arguments
 from sls_tracing.thrift.decoding import decode_emit_batch
 
 if TYPE_CHECKING:
@@ -42,6 +42,30 @@ APP = """
         client = app.test_client()
         print(client.get("/products/7").data.decode())
 """
+
+
+NOT_AT_START = (
+    # of the standard library: 50 ms
+    *(
+        "argparse",
+        "asyncio",
+        "dataclasses",
+        "http.client",
+        "importlib.metadata",
+        "inspect",
+        "ipaddress",
+        "json",
+        "logging",
+    ),
+    *("pathlib", "shutil", "ssl", "subprocess", "traceback", "urllib.parse", "uuid"),
+    # of ours
+    *("sls_tracing.metrics_factory", "sls_tracing.metrics_jaeger", "sls_tracing.propagators.jaeger"),
+    *("sls_tracing.reporters.composite", "sls_tracing.reporters.logging", "sls_tracing.reporters.memory"),
+    *("sls_tracing.samplers.probabilistic", "sls_tracing.samplers.rate_limiting", "sls_tracing.samplers.remote"),
+    *("sls_tracing.http_fetch", "sls_tracing.senders.http", "sls_tracing.throttler"),
+    *("sls_tracing.thrift.binary", "sls_tracing.thrift.compact", "sls_tracing.thrift.varint"),
+    *("sls_tracing.instrumentation._http", "sls_tracing.instrumentation._options", "sls_tracing.instrumentation.flask"),
+)
 
 
 @pytest.fixture
@@ -323,6 +347,66 @@ def test_the_start_imports_nothing_that_programs_patch_first(environ, tmp_path) 
     code = "import sys; print([m for m in ('ssl', 'asyncio', 'urllib3', 'requests', 'wrapt', 'flask', 'thriftpy2') if m in sys.modules])"
     done = run("--service", "x", "python", "-c", code, environ=environ, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_start_loads_only_what_a_silent_program_needs(environ, tmp_path) -> None:
+    """What is loaded for a service that sends no span, logs nothing and sets nothing is paid for by every process there is."""
+    code = "import gc, sys; assert gc.isenabled(); print(*(name for name in sys.argv[1:] if name in sys.modules))"
+    bare = subprocess.check_output([sys.executable, "-c", code, *NOT_AT_START], env=environ, cwd=tmp_path, text=True)
+    done = run("--service", "x", "python", "-c", code, *NOT_AT_START, environ=environ, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == (bare, "")  # site may load some: an editable install's finder does
+
+
+def test_the_first_process_loads_next_to_nothing(environ, tmp_path) -> None:
+    """It ends in an exec: whatever it loads is thrown away, and loaded again. With settings it checks them, and needs the library for that.
+
+    Under -S, since site and what it finds load what they like.
+    """
+    program = textwrap.dedent(
+        f"""
+        import os, sys
+        before = set(sys.modules)
+        sys.path[:0] = {[path for path in sys.path if path]!r}
+        os.execve = lambda *_: print(*sorted(set(sys.modules) - before))
+        from sls_tracing.cli import main
+        main(["run", "--service", "x", "python", "app.py"])
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={name: value for name, value in environ.items() if not name.startswith("JAEGER_")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if not name.startswith("sls_tracing")} == {"__future__"}
+    assert {name for name in loaded if name.startswith("sls_tracing")} == {
+        "sls_tracing",
+        *(f"sls_tracing.{name}" for name in ("cli", "cli.run", "exceptions", "lazy", "version")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "usual"),
+    [
+        (["python", "app.py", "--service", "x"], (None, ["python", "app.py", "--service", "x"])),
+        (["--service", "x", "--", "-c"], ("x", ["--", "-c"])),
+        (["--service", "", "python"], ("", ["python"])),
+        (["--service=x", "python"], None),
+        (["--service", "-x", "python"], None),
+        (["--service", "x"], None),
+        (["--service"], None),
+        (["--help"], None),
+        (["--"], None),
+        ([], None),
+    ],
+)
+def test_what_is_read_without_argparse(words, usual) -> None:
+    """The usual form; anything else is left to argparse, which knows what to say."""
+    assert usual_arguments(words) == usual
 
 
 def test_the_environments_own_sitecustomize_runs_too(environ, tmp_path) -> None:
