@@ -155,13 +155,16 @@ def requests_case() -> Callable[[], object]:
 
 
 def httpx_case() -> Callable[[], object]:
+    import httpcore
     import httpx
 
-    class Answer(httpx.HTTPTransport):  # OpenTelemetry traces no other transport
+    class Pool:
         def handle_request(self, request: Any) -> Any:
-            return httpx.Response(200, content=b"")
+            return httpcore.Response(200, content=b"")
 
-    client = httpx.Client(transport=Answer())
+    transport = httpx.HTTPTransport()  # itself, for OpenTelemetry traces no other one
+    transport._pool = Pool()  # type: ignore[assignment]
+    client = httpx.Client(transport=transport)
     return lambda: client.get("http://stock:8080/items/7?color=red")
 
 

@@ -26,12 +26,14 @@ def fail(error=ValueError):
 
 
 def test_exceptions_are_swallowed_counted_and_logged(guard, counters, caplog):
-    """In a block and in a call; the log names the place and shows the traceback."""
+    """In a block, in a call and in a method's, be it there or not; the log names the place and shows the traceback."""
     with caplog.at_level(logging.WARNING, "sls_tracing"):
         with guard:
             fail()
         assert guard.call("default", fail) == "default"
-    assert counters.snapshot() == {"guard_failures_here": 2}
+        assert guard.call_method("default", "text", "index", "not in there") == "default"
+        assert guard.call_method("default", "text", "no such method") == "default"
+    assert counters.snapshot() == {"guard_failures_here": 4}
     assert len(caplog.records) == 1, "the second one is within the interval"
     assert "tracing failed in here" in caplog.text
     assert "ValueError: broken" in caplog.text
