@@ -206,8 +206,12 @@ def test_metrics_of_nobody_are_empty(url, metered):
     assert metric(url, "calls", service="nobody")["metrics"] == []
 
 
-def test_defaults_of_metrics(url, metered):
+def test_defaults_of_metrics(url, store, make_span):
     """An hour back, every 5 seconds, over 10 minutes."""
+    recently = time.time() - 10  # not NOW, which may be more than 10 minutes ago by the turn of this test
+    store.write([
+        make_span(trace_id=n, service="m", start=recently, tags={"span.kind": "server"}) for n in range(1, 5)
+    ])  # fmt: skip
     [series] = get(url + "/api/metrics/calls?service=m")["metrics"]
     assert len(series["metricPoints"]) == 721
     assert series["metricPoints"][-1]["gaugeValue"]["doubleValue"] == pytest.approx(4 / 600, abs=1e-6)
