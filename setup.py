@@ -96,12 +96,14 @@ BENCH = [
     "ddtrace>=4",
     "flask>=3.0",
     "gevent>=24.2",
+    "httpx>=0.23",
     "jaeger-client==4.8.0",
     "matplotlib>=3.8",  # the charts of docs/performance.md
     "opentelemetry-distro>=0.48b0",  # its launcher
     "opentelemetry-exporter-otlp-proto-http>=1.27",
     "opentelemetry-exporter-zipkin-json>=1.27",
     "opentelemetry-instrumentation-flask>=0.48b0",
+    "opentelemetry-instrumentation-httpx>=0.48b0",
     "opentelemetry-instrumentation-requests>=0.48b0",
     "opentelemetry-propagator-b3>=1.27",
     "opentelemetry-sdk>=1.27",

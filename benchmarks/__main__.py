@@ -112,8 +112,8 @@ def instrumentation(rounds: int) -> Results:
                     stdout=subprocess.DEVNULL,
                     timeout=120,
                 )
-            except subprocess.TimeoutExpired:
-                print(f"{case}: left out, the machine is too busy", file=sys.stderr)
+            except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+                print(f"{case}: left out, {error}", file=sys.stderr)  # what was measured before must not be lost for it
             else:
                 measured |= json.loads(kept.read_text())
     return {
