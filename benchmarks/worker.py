@@ -15,23 +15,13 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from requested import HEADERS
 from tracers import TRACERS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCALE = float(sys.argv[4]) if len(sys.argv) > 4 else 1.0
-HEADERS = {
-    "host": "productpage:9080",
-    "user-agent": "curl/8.5.0",
-    "accept": "*/*",
-    "x-forwarded-proto": "http",
-    "x-request-id": "2f0ec2bb-4f0b-9c0a-9d5b-0f1d6d3a7c11",
-    "x-b3-traceid": "463ac35c9f6413ad48485a3953bb6124",
-    "x-b3-spanid": "a2fb4a1d1a96d312",
-    "x-b3-parentspanid": "0020000000000001",
-    "x-b3-sampled": "1",
-}
 UNDECIDED = {name: value for name, value in HEADERS.items() if name != "x-b3-sampled"}
 
 
