@@ -151,7 +151,7 @@ def _references(links: Sequence[_Link], ids: Sequence[bytes]) -> bytes:
 
 
 class CompactEncoder(SpanEncoder):
-    """Encodes spans one by one, then the message around them (see :class:`sls_tracing.thrift.schema.Encoder`)."""
+    """Encodes spans, best many at once, then the message around them (see :class:`sls_tracing.thrift.schema.Encoder`)."""
 
     def __init__(self) -> None:
         self._names = Remembered()
@@ -221,8 +221,12 @@ class CompactEncoder(SpanEncoder):
     def _logs(self, logs: Sequence[LogRecord], field: bytes) -> bytes:
         parts = [field, _list_header(len(logs))]
         for timestamp, fields in logs:
-            (time,) = zigzag_times((round(timestamp * 1e6),))
-            parts += (_next_i64, time, self._encode_tags(fields, _next_list + _list_header(len(fields))), _STOP)
+            parts += (
+                _next_i64,
+                zigzag(round(timestamp * 1e6)),
+                self._encode_tags(fields, _next_list + _list_header(len(fields))),
+                _STOP,
+            )
         parts.append(_STOP)
         return b"".join(parts)
 

@@ -55,13 +55,13 @@ def zigzag_id(number: int) -> bytes:
 def zigzag_duration(microseconds: int) -> bytes:
     """Return a signed 64-bit integer, fastest for a duration below two minutes."""
     folded = microseconds << 1
-    if 0 <= folded < _SHORT:
-        return SHORT_NUMBERS[folded]
-    if 1 << 14 <= folded < 1 << 21:
+    if not 1 << 7 <= folded < 1 << 28:
+        return zigzag(microseconds)
+    if folded < 1 << 14:
+        return bytes((folded & 0x7F | 0x80, folded >> 7))
+    if folded < 1 << 21:
         return bytes((folded & 0x7F | 0x80, folded >> 7 & 0x7F | 0x80, folded >> 14))
-    if 1 << 21 <= folded < 1 << 28:
-        return bytes((folded & 0x7F | 0x80, folded >> 7 & 0x7F | 0x80, folded >> 14 & 0x7F | 0x80, folded >> 21))
-    return zigzag(microseconds)
+    return bytes((folded & 0x7F | 0x80, folded >> 7 & 0x7F | 0x80, folded >> 14 & 0x7F | 0x80, folded >> 21))
 
 
 _LANES = 64
