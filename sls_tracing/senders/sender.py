@@ -21,7 +21,7 @@ class Sender(Protocol):
       reporter's queue full, by any thread;
     - ``stop_at(deadline)``: the reporter is being closed, and nothing may take longer than until then (in seconds of
       ``time.monotonic``). Called once, from the thread that closes, while another one may be in ``send``;
-    - ``preferred_batch_size``: spans that are worth a ``send``; the reporter's largest batch if absent.
+    - ``preferred_batch_size``: spans that are worth a ``send``, of which the reporter tries to collect as many; its largest batch if absent.
     """
 
     def send(self, spans: Sequence[SpanRecord]) -> int:

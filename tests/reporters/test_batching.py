@@ -107,6 +107,35 @@ def test_a_burst_of_10000_spans_with_default_settings_loses_none(reporter, sende
     assert counters.get("reporter_spans_dropped") == 0
 
 
+def test_under_a_steady_load_the_thread_wakes_by_itself(sender):
+    """Neither a batch comes together nor the flush interval ends, and no span has to wake it."""
+    sender.preferred_batch_size = 20
+    reporter = BatchingReporter(sender, max_batch_size=10_000, flush_interval=600)
+    for number in range(300):
+        reporter.report(span(number))
+        time.sleep(0.001)
+    deadline = time.monotonic() + 30
+    while len(sender.names) < 300 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sender.names == [str(number) for number in range(300)]
+    assert 1 < len(sender.batches) < 100
+    reporter.close()
+
+
+def test_pauses_end_at_the_flush_interval(sender):
+    """However long nothing came, a span does not wait longer than that."""
+    reporter = BatchingReporter(sender, flush_interval=0.05)
+    reporter.report(span(1))
+    assert reporter.flush()
+    time.sleep(1)
+    reporter.report(span(2))
+    deadline = time.monotonic() + 30
+    while len(sender.names) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert sender.names == ["1", "2"]
+    reporter.close()
+
+
 def test_few_spans_leave_within_the_flush_interval(sender):
     reporter = BatchingReporter(sender, flush_interval=0.05)
     for number in range(3):
