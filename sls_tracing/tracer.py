@@ -26,7 +26,7 @@ from sls_tracing.samplers import ConstSampler
 from sls_tracing.samplers.sampler import asking
 from sls_tracing.scope import ContextVarsScopeManager, Scope
 from sls_tracing.scope import _get as _active_scope
-from sls_tracing.span import Span, UnsampledSpan
+from sls_tracing.span import DroppedSpan, Span, UnsampledSpan
 from sls_tracing.values import PLAIN_TYPES, to_seconds, to_tags, to_text, to_value
 
 if TYPE_CHECKING:
@@ -165,26 +165,26 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         if type(operation_name) is not str:
             operation_name = "" if operation_name is None else to_text(operation_name)
         if parent is None:
-            context, own_tags = self._new_root(operation_name)
-            trace_id, _, parent_id, sampled = context[:4]
+            context, trace_id, parent_id, sampled, own_tags = self._new_root(operation_name)
         else:
             trace_id, parent_id, _, sampled, debug, baggage, wide, carried, random, firehose = parent
             if trace_id is None or sampled is None:
-                context, own_tags = self._roots.under(parent, operation_name)
-                trace_id, _, parent_id, sampled = context[:4]
+                context, trace_id, parent_id, sampled, own_tags = self._roots.under(parent, operation_name)
             else:
                 span_id = self._ids(64) or self._roots.id(64)
                 context = _new_tuple(
                     SpanContext,
                     (trace_id, span_id, parent_id, sampled, debug, baggage, wide, carried, random, firehose),
                 )
-                own_tags = {}
+                own_tags = {} if sampled else None
         start_time = self._clock() if start_time is None else to_seconds(start_time, self._clock)
         if sampled or (
             tags is not None
             and trace_id is not None
             and ("sampling.priority" in tags if type(tags) is dict else _guard.call(False, _names_priority, tags))
         ):
+            if own_tags is None:
+                own_tags = {}
             if tags is not None:
                 self._take_tags(tags, own_tags)
             if self._one_span_per_rpc and parent is not None and parent.trace_id is not None:
@@ -194,6 +194,8 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
                 reference = _new_tuple(Reference, ("child_of", trace_id, parent_id))
                 links = (reference, *links) if links else (reference,)
             span: Span = Span()
+            span.tags = own_tags
+            span.logs = []
         else:
             span = UnsampledSpan()
         span._tracer = self
@@ -202,9 +204,7 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
         span.operation_name = operation_name
         span.start_time = start_time
         span.finish_time = None
-        span.tags = own_tags
-        span.logs = []
-        if type(span) is Span and "sampling.priority" in own_tags:
+        if own_tags is not None and "sampling.priority" in own_tags:
             self._prioritise(span, own_tags["sampling.priority"])
         if self._observer is not None:
             _guard.call(None, self._observer.started, span, parent)
@@ -252,16 +252,16 @@ class Tracer(opentracing.Tracer):  # type: ignore[misc]
             if keep is not None:
                 debug = keep and (context.debug or self.rules.debug_on_forced_sampling)
                 context = span._context = context._replace(sampled=keep, debug=debug)
-            if context.sampled and type(span) is UnsampledSpan and context.parent_id is not None:
-                parent = Reference("child_of", context.trace_id, context.parent_id)  # type: ignore[arg-type]
-                if not names_parent(span._references, context):
+            kind = type(span)
+            if context.sampled and kind is not Span:
+                if context.parent_id is not None and not names_parent(span._references, context):
+                    parent = Reference("child_of", context.trace_id, context.parent_id)  # type: ignore[arg-type]
                     span._references = (parent, *span._references)
-            if type(span) is UnsampledSpan:
-                _ = (
-                    span.tags,
-                    span.logs,
-                )  # they must be there before it turns into a span that has no way of making them
-            span.__class__ = Span if context.sampled else UnsampledSpan
+                if kind is UnsampledSpan:
+                    span.begin_recording()
+                span.__class__ = Span
+            elif not context.sampled and kind is Span:
+                span.__class__ = DroppedSpan
 
     # -- crossing processes --------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from sls_tracing.samplers import Decision
 
 requirement = pytest.mark.requirement
 
+CONST = {"sampler.type": "const", "sampler.param": True}
 REMOTE = SpanContext(trace_id=0xABC, span_id=0xDEF, sampled=True, wide=False)
 
 
@@ -194,3 +195,33 @@ def test_a_priority_can_be_changed_again(tracer, reporter):
     span.finish()
     assert "kept" in reporter.spans[0].tags
     assert "lost" not in reporter.spans[0].tags
+
+
+def test_a_span_may_be_dropped_while_a_tag_is_being_set(reporter):
+    """By another thread, or as here by a value's own ``__str__``; and kept again later, with all its tags."""
+
+    class Dropping:
+        def __str__(self):
+            span.set_tag("sampling.priority", 0)
+            return "text"
+
+    tracer = Tracer("t", reporter=reporter)
+    span = tracer.start_span("span", tags={"a": 1})
+    span.set_tag("b", Dropping()).set_tag("unseen", 1).log_kv({"unseen": 1})
+    assert not span.is_sampled()
+    assert dict(span.tags) == {"a": 1, "sampling.priority": 0, "b": "text", **CONST}
+    span.set_tag("sampling.priority", 1).set_tag("c", 3).finish()
+    assert dict(reporter.spans[0].tags) == {"a": 1, "b": "text", "c": 3, "sampling.priority": 1, **CONST}
+    assert reporter.spans[0].logs == []
+
+
+def test_unsampled_spans_share_no_tags(reporter):
+    """They have none, and what one of them is given when it is kept after all is its own."""
+    tracer = Tracer("t", sampler=ConstSampler(False), reporter=reporter)
+    first, second = (tracer.start_span(name, tags={"lost": 1}) for name in ("first", "second"))
+    assert dict(first.tags) == {}
+    assert list(first.logs) == []
+    first.set_tag("sampling.priority", 1).log_kv({"event": "x"}).finish()
+    second.set_tag("sampling.priority", 1).finish()
+    assert [dict(span.tags) for span in reporter.spans] == [{"sampling.priority": 1}] * 2
+    assert [len(span.logs) for span in reporter.spans] == [1, 0]
