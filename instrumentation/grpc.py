@@ -168,8 +168,8 @@ def _end_with(call: RPCClientCall, response: Any) -> bool:
     return True
 
 
-class ServerInterceptor(grpc.ServerInterceptor):
-    """Makes the server spans of a server. ``tracer``: else OpenTracing's global one."""
+class TracedServer:
+    """What the server interceptors of both halves have. ``tracer``: else OpenTracing's global one."""
 
     def __init__(
         self,
@@ -181,18 +181,24 @@ class ServerInterceptor(grpc.ServerInterceptor):
         self._source = tracer_source(tracer) if source is None else source
         self._is_enabled = is_enabled
 
-    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Return the method's handler, traced."""
-        handler = continuation(handler_call_details)
+    def _traced(self, handler: Any, details: Any, around: Callable[[Any, Any, TracerSource], Any]) -> Any:
+        """Return the method's handler, traced by ``around``; the handler as it is while nothing shall be traced."""
         if not self._is_enabled():
             return handler
         if handler is None:
-            _guard.call(None, unmatched, self._source, handler_call_details)
-            return None
-        return _guard.call(handler, traced_handler, handler, handler_call_details, self._source)
+            return _guard.call(None, _unmatched, self._source, details)
+        return _guard.call(handler, around, handler, details, self._source)
 
 
-def unmatched(source: TracerSource, details: Any) -> None:
+class ServerInterceptor(TracedServer, grpc.ServerInterceptor):
+    """Makes the server spans of a server. ``tracer``: else OpenTracing's global one."""
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Return the method's handler, traced."""
+        return self._traced(continuation(handler_call_details), handler_call_details, traced_handler)
+
+
+def _unmatched(source: TracerSource, details: Any) -> None:
     """Tell of a call of a method that the server does not have: for the caller an error, here none."""
     call = RPCServerCall.start(source, details.method, details.invocation_metadata)
     if call is not None:
@@ -202,12 +208,24 @@ def unmatched(source: TracerSource, details: Any) -> None:
 
 def traced_handler(handler: Any, details: Any, source: TracerSource) -> Any:
     """Return a handler of the same kind around a synchronous one."""
-    kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
     around = _stream_method if handler.response_streaming else _unary_method
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(
-        around(getattr(handler, kind), details, source), handler.request_deserializer, handler.response_serializer
-    )
+    return with_method(handler, around(method_of(handler), details, source))
+
+
+def method_of(handler: Any) -> Callable[..., Any]:
+    """Return the one of the handler's four methods that it has."""
+    method: Callable[..., Any] = getattr(handler, _kind(handler))
+    return method
+
+
+def with_method(handler: Any, method: Callable[..., Any]) -> Any:
+    """Return a handler of the same kind with another method."""
+    make = getattr(grpc, f"{_kind(handler)}_rpc_method_handler")
+    return make(method, handler.request_deserializer, handler.response_serializer)
+
+
+def _kind(handler: Any) -> str:
+    return f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
 
 
 def _unary_method(method: Callable[..., Any], details: Any, source: TracerSource) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from grpc import aio
 from sls_tracing.guard import Guard
 from sls_tracing.instrumentation._patching import Patch
 from sls_tracing.instrumentation._rpc import RPCClientCall, RPCServerCall, abandoned, tracer_source
-from sls_tracing.instrumentation.grpc import traced_handler, unmatched, with_interceptors
+from sls_tracing.instrumentation.grpc import TracedServer, method_of, traced_handler, with_interceptors, with_method
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -159,52 +159,23 @@ def _at_once(coroutine: Any) -> Any:
     return grpc.StatusCode.UNKNOWN
 
 
-class AioServerInterceptor(aio.ServerInterceptor):
+class AioServerInterceptor(TracedServer, aio.ServerInterceptor):
     """Makes the server spans of an asynchronous server. ``tracer``: else OpenTracing's global one."""
-
-    def __init__(
-        self,
-        tracer: opentracing.Tracer | None = None,
-        *,
-        source: TracerSource | None = None,
-        is_enabled: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._source = tracer_source(tracer) if source is None else source
-        self._is_enabled = is_enabled
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Return the method's handler, traced."""
-        handler = await continuation(handler_call_details)
-        if not self._is_enabled():
-            return handler
-        if handler is None:
-            _guard.call(None, unmatched, self._source, handler_call_details)
-            return None
-        return _guard.call(handler, _traced_handler, handler, handler_call_details, self._source)
+        return self._traced(await continuation(handler_call_details), handler_call_details, _traced_handler)
 
 
 def _traced_handler(handler: Any, details: Any, source: TracerSource) -> Any:
-    kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
-    method = getattr(handler, kind)
+    method = method_of(handler)
     if inspect.isasyncgenfunction(method):
-        traced: Any = _stream_method(method, details, source)
-    elif inspect.iscoroutinefunction(method):
-        traced = _unary_method(method, details, source)  # or a stream that is written with `context.write`
-    else:
-        return _in_a_thread(traced_handler(handler, details, source), kind)
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(traced, handler.request_deserializer, handler.response_serializer)
-
-
-def _in_a_thread(handler: Any, kind: str) -> Any:
-    """Return the handler of a traced synchronous method, given a context that can be asked for the status."""
-    method = getattr(handler, kind)
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(
-        lambda request, context: method(request, _KnownStatus(context)),
-        handler.request_deserializer,
-        handler.response_serializer,
-    )
+        return with_method(handler, _stream_method(method, details, source))
+    if inspect.iscoroutinefunction(method):  # of one response, or a stream that is written with `context.write`
+        return with_method(handler, _unary_method(method, details, source))
+    # A synchronous one, which runs in a thread: its context is given what can be asked for the status.
+    traced = method_of(traced_handler(handler, details, source))
+    return with_method(handler, lambda request, context: traced(request, _KnownStatus(context)))
 
 
 class _KnownStatus:
