@@ -21,7 +21,7 @@ from charts import draw
 from instrumentation_overhead import added
 from sinks import Sinks
 from tables import FIGURES, medians, show
-from tracers import MODULES, TRACERS
+from tracers import CONTROLS, MODULES, TRACERS
 
 HERE = Path(__file__).parent
 ALONE = [name for name in TRACERS if "," not in name]
@@ -32,7 +32,7 @@ WORKS: dict[str, list[str]] = {
     "threads": ALONE,
     "gevent": ALONE,
     "cpu": SENDING,
-    "latency": ALONE,
+    "latency": [*ALONE, *CONTROLS],
     "memory": [name for name in ALONE if name in SENDING],
     "burst": [name for name in ALONE if name in SENDING],
     "import": list(MODULES),
@@ -47,7 +47,7 @@ def measure(work: str, tracer: str, sinks: Sinks, scale: float) -> dict[str, flo
     """Return the worker's figures; those of a work that sends with the number of spans that arrived."""
     if work == "import":
         return {"import": import_time(MODULES[tracer])}
-    sends = work in ("cpu", "latency", "burst") and tracer != "opentracing no-op"
+    sends = work in ("cpu", "latency", "burst") and tracer in SENDING
     port = (sinks.udp if tracer in UDP else sinks.http) if sends else 0
     command = [sys.executable, str(HERE / "worker.py"), work, tracer, str(port), str(scale)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -110,7 +110,7 @@ def instrumentation(rounds: int) -> Results:
                     [sys.executable, str(HERE / "instrumentation_overhead.py"), *options],
                     check=True,
                     stdout=subprocess.DEVNULL,
-                    timeout=120,
+                    timeout=300,
                 )
             except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
                 print(f"{case}: left out, {error}", file=sys.stderr)  # what was measured before must not be lost for it

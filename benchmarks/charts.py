@@ -30,7 +30,7 @@ CHARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 SHORT = {"threads 1": "1 thread", "threads 2": "2", "threads 4": "4", "threads 8": "8"}
-WITHOUT = {"opentracing no-op"}  # it does nothing: a line in the tables, no bar
+WITHOUT = {"opentracing no-op", "sls-tracing, not sent", "an empty loop"}  # lines in the tables, no bars
 
 
 def draw(medians: Medians, folder: Path) -> None:

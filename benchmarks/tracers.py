@@ -189,6 +189,25 @@ def ddtrace(setting: Setting) -> Any:
     return DatadogWork(tracer, lambda: tracer.shutdown(60))
 
 
+def not_sent(setting: Setting) -> Any:
+    """Ours with a reporter that does nothing, and no thread."""
+    return _sls(setting._replace(port=None), lambda _: None)
+
+
+class _EmptyLoop:
+    def four_tags(self, _: int) -> None:
+        for _ in range(400):
+            pass
+
+    def close(self) -> None:
+        pass
+
+
+def empty_loop(setting: Setting) -> Any:
+    """Plain Python that takes about as long as a span: how often the machine itself (its timer, its neighbours) makes such a thing slow."""
+    return _EmptyLoop()
+
+
 TRACERS: dict[str, Callable[[Setting], Any]] = {
     "sls-tracing": sls_compact,
     "sls-tracing, binary": sls_binary,
@@ -200,6 +219,9 @@ TRACERS: dict[str, Callable[[Setting], Any]] = {
     "ddtrace": ddtrace,
     "opentracing no-op": no_op,
 }
+
+CONTROLS: dict[str, Callable[[Setting], Any]] = {"sls-tracing, not sent": not_sent, "an empty loop": empty_loop}
+"""What the latencies are read against."""
 
 MODULES = {
     "sls-tracing": "from sls_tracing import BatchingReporter, ConstSampler, Tracer, current_span, init_tracer, traced",
