@@ -264,7 +264,7 @@ def test_a_forked_child_has_its_own_thread_and_sends_only_its_own_spans():
     """Spans that wait in the parent at the fork are sent by the parent, once."""
     out = run("""
         tracer = tracer()
-        tracer.reporter._flush_interval = 60
+        tracer.reporter._next_pause = lambda came, seconds: 60
         tracer.start_span("first").finish()
         assert received(1) == ["first"]
         while not tracer.reporter._wake._cond._waiters:  # the thread has looked for more, and waits
