@@ -93,6 +93,8 @@ class Poller:
                 return
             pause = self._interval if succeeded else min(self._interval, 2.0 ** min(failures - 1, 20))
             wake.wait(pause * (0.9 + 0.2 * random_bits(32) / 2**32))
+            if wake is not self._wake:
+                return  # a greenlet's copy in a forked child: see BatchingReporter
 
     def _renew(self) -> None:
         self._lock = threading.RLock()  # re-entrant: see Counters

@@ -232,6 +232,8 @@ class BatchingReporter:
         while True:
             began = time.monotonic()
             wake.wait(pause)
+            if queue is not self._queue:
+                return  # a greenlet, which a fork copies as no thread is: the child's own comes with its first span
             wake.clear()
             self._look_again_at(self._max_batch_size)
             pause = self._next_pause(len(queue), time.monotonic() - began)

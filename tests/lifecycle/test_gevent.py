@@ -84,3 +84,50 @@ def test_the_end_delivers(order, end, run_program, receiver) -> None:
     times = 2 if end == "a fork" else 1
     receiver.wait_for(1 + 1000 * times)
     assert receiver.names() == {"early": 1, "outer": 20 * times, "inner": 980 * times}
+
+
+@pytest.mark.parametrize("order", ["patched first", "patched after the tracer"])
+def test_a_forked_child_does_not_go_on_with_its_parents_work(order, run_program, receiver) -> None:
+    """A fork copies greenlets, unlike threads: the one that waits to send, and the one that polls."""
+    polling = """
+from sls_tracing.polling import Poller
+polled_by = []
+poller = Poller("test", lambda: polled_by.append(os.getpid()) or True, 0.05)
+poller.start()
+while not polled_by:
+    gevent.sleep(0.01)
+"""
+    fork = """
+tracer.start_span("waiting").finish()
+pid = os.fork()
+if not pid:
+    gevent.sleep(1.5)
+    os._exit(9 if os.getpid() in polled_by else 0)
+assert os.waitpid(pid, 0)[1] == 0
+assert tracer.flush(10)
+"""
+    run_program(ORDERS[order] + WORK + polling + fork)
+    receiver.wait_for(1002)
+    assert receiver.names() == {"early": 1, "outer": 20, "inner": 980, "waiting": 1}
+
+
+def test_a_forked_child_polls_when_it_asks_to(run_program) -> None:
+    """Once, not twice as often."""
+    run_program(
+        PATCH
+        + """
+import os
+import gevent
+from sls_tracing.polling import Poller
+polled_by = []
+poller = Poller("test", lambda: polled_by.append(os.getpid()) or True, 60)
+poller.start()
+gevent.sleep(0.1)
+pid = os.fork()
+if not pid:
+    poller.start()
+    gevent.sleep(0.5)
+    os._exit(polled_by.count(os.getpid()))
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+"""
+    )
