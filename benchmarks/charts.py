@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tables import FIGURES, US
+from tracers import CONTROLS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ CHARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 SHORT = {"threads 1": "1 thread", "threads 2": "2", "threads 4": "4", "threads 8": "8"}
-WITHOUT = {"opentracing no-op", "sls-tracing, not sent", "an empty loop"}  # lines in the tables, no bars
+WITHOUT = {"opentracing no-op", *CONTROLS}  # lines in the tables, no bars
 
 
 def draw(medians: Medians, folder: Path) -> None:

@@ -197,7 +197,7 @@ class UnsampledSpan(Span):
     tags = MappingProxyType({})  # type: ignore[assignment, var-annotated]
     logs = ()  # type: ignore[assignment]
 
-    def begin_recording(self) -> None:
+    def _begin_recording(self) -> None:
         """Fill the slots, before this turns into a :class:`Span`."""
         _tags.__set__(self, {})
         _logs.__set__(self, [])

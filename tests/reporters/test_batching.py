@@ -114,9 +114,7 @@ def test_under_a_steady_load_the_thread_wakes_by_itself(sender):
     for number in range(300):
         reporter.report(span(number))
         time.sleep(0.001)
-    deadline = time.monotonic() + 30
-    while len(sender.names) < 300 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: len(sender.names) >= 300, 30)
     assert sender.names == [str(number) for number in range(300)]
     assert 1 < len(sender.batches) < 100
     reporter.close()
@@ -129,9 +127,7 @@ def test_pauses_end_at_the_flush_interval(sender):
     assert reporter.flush()
     time.sleep(1)
     reporter.report(span(2))
-    deadline = time.monotonic() + 30
-    while len(sender.names) < 2 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    eventually(lambda: len(sender.names) >= 2, 30)
     assert sender.names == ["1", "2"]
     reporter.close()
 
